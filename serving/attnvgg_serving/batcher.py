@@ -1,0 +1,168 @@
+"""Pictures of many requests, one forward pass.
+
+An idle engine takes what is there at once, so a lone request never waits. While it runs, what
+arrives waits together and becomes the next batch: the delay adapts to the load by itself.
+
+Options travel with the item: a batch fetches the outputs that any of its items wants, and each
+item gets its own. An item that is cancelled or expired leaves the queue before it costs anything;
+a batch that fails is run again picture by picture, so that one never fails for another.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnvgg_serving.engines import Engine
+from attnvgg_serving.errors import DeadlineExceeded, EngineUnavailable, Overloaded
+
+logger = logging.getLogger(__name__)
+
+Outputs = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One picture's outputs (without the batch axis), and where its time went, in seconds."""
+
+    outputs: Outputs
+    queued: float
+    ran: float
+
+
+@dataclass(eq=False)
+class _Item:
+    pixels: NDArray[np.uint8]
+    outputs: frozenset[str]
+    deadline: float
+    future: asyncio.Future[Ran]
+    arrived: float = field(default_factory=time.monotonic)
+
+
+class Batcher:
+    """The queue before one engine. All methods belong to one event loop."""
+
+    def __init__(self, engine: Engine, max_batch: int, max_queue: int) -> None:
+        self._engine = engine
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._reserved = 0
+        # A dict is an ordered set here: an item in the middle leaves in O(1).
+        self._queue: dict[_Item, None] = {}
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._work(), name="batcher")
+
+    @property
+    def alive(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    async def close(self) -> None:
+        """Takes nothing more, finishes what was taken."""
+        self._closing = True
+        self._arrived.set()
+        if self._task:
+            await self._task
+        self._thread.shutdown()
+
+    @contextmanager
+    def reserve(self, count: int) -> Iterator[None]:
+        """Room for `count` pictures from before they are decoded until they are answered.
+
+        Raises:
+            Overloaded: there is not as much.
+        """
+        if self._reserved + count > self._max_queue:
+            raise Overloaded(
+                f"{self._reserved} pictures are waiting and at most {self._max_queue} may; "
+                f"there is no room for {count} more"
+            )
+        self._reserved += count
+        try:
+            yield
+        finally:
+            self._reserved -= count
+
+    def submit(
+        self, pixels: NDArray[np.uint8], outputs: Collection[str], deadline: float
+    ) -> asyncio.Future[Ran]:
+        """Queues pixels [H, W, 3]; cancelling the future takes them out again.
+
+        `deadline` is on the clock of time.monotonic. The future fails with DeadlineExceeded,
+        or with EngineUnavailable if the engine fails on this very picture.
+        """
+        if self._closing or not self.alive:
+            raise EngineUnavailable("the engine is shutting down")
+        future = asyncio.get_running_loop().create_future()
+        item = _Item(pixels, frozenset(outputs), deadline, future)
+        self._queue[item] = None
+        future.add_done_callback(lambda _: self._queue.pop(item, None))
+        self._arrived.set()
+        return future
+
+    async def _work(self) -> None:
+        while not (self._closing and not self._queue):
+            await self._arrived.wait()
+            batch = self._take()
+            if batch:
+                await self._run(batch)
+            elif not self._closing:
+                self._arrived.clear()
+
+    def _take(self) -> list[_Item]:
+        """The next batch: the oldest item and those of its size, in the order of arrival."""
+        now = time.monotonic()
+        batch: list[_Item] = []
+        for item in list(self._queue):
+            if item.future.done() or _expired(item, now):
+                del self._queue[item]
+            elif len(batch) < self._max_batch and (
+                not batch or item.pixels.shape == batch[0].pixels.shape
+            ):
+                del self._queue[item]
+                batch.append(item)
+        return batch
+
+    async def _run(self, batch: Sequence[_Item]) -> None:
+        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            outputs = await loop.run_in_executor(self._thread, _compute, self._engine, batch)
+        except Exception:
+            logger.exception("the engine failed on a batch of %d", len(batch))
+            await self._rerun(batch)
+            return
+        ran = time.monotonic() - started
+        for item, own in zip(batch, outputs, strict=True):
+            if not item.future.done():
+                item.future.set_result(Ran(own, started - item.arrived, ran))
+
+    async def _rerun(self, batch: Sequence[_Item]) -> None:
+        if len(batch) > 1:
+            for item in batch:
+                await self._run([item])
+        elif not batch[0].future.done():
+            batch[0].future.set_exception(EngineUnavailable("the engine failed on this picture"))
+
+
+def _compute(engine: Engine, batch: Sequence[_Item]) -> list[Outputs]:
+    wanted = sorted(frozenset[str]().union(*(item.outputs for item in batch)))
+    values = engine.run(np.stack([item.pixels for item in batch]), wanted)
+    return [{name: values[name][i] for name in item.outputs} for i, item in enumerate(batch)]
+
+
+def _expired(item: _Item, now: float) -> bool:
+    if now < item.deadline:
+        return False
+    item.future.set_exception(DeadlineExceeded("the deadline passed while the picture waited"))
+    return True

@@ -1,0 +1,1 @@
+"""The wire: routes, bodies, options, headers. The pipeline behind it is `gateway`."""

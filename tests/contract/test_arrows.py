@@ -1,0 +1,97 @@
+"""Which component may import which, proved in a fresh interpreter.
+
+The arrows that may exist: training -> bundle; export -> training, bundle; serving -> bundle;
+client -> nobody. Serving, bundle and the client never import torch.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "attnvgg_bundle": ROOT / "export",
+    "attnvgg_export": ROOT / "export",
+    "attnvgg_training": ROOT / "training",
+    "attnvgg_serving": ROOT / "serving",
+    "attnvgg_client": ROOT / "clients" / "python",
+}
+OURS = set(PACKAGES)
+FORBIDDEN = {
+    "attnvgg_bundle": (OURS - {"attnvgg_bundle"}) | {"torch", "onnxruntime", "bentoml", "httpx"},
+    "attnvgg_training": {"attnvgg_export", "attnvgg_serving", "attnvgg_client", "bentoml", "onnx"},
+    "attnvgg_export": {"attnvgg_serving", "attnvgg_client", "bentoml"},
+    "attnvgg_serving": (OURS - {"attnvgg_serving", "attnvgg_bundle"}) | {"torch", "safetensors"},
+    "attnvgg_client": (OURS - {"attnvgg_client"}) | {"torch", "bentoml", "onnxruntime"},
+}
+
+
+def modules(package: str) -> list[str]:
+    """Every module of a package, by its files."""
+    root = PACKAGES[package]
+    names = [
+        ".".join(path.relative_to(root).with_suffix("").parts)
+        for path in sorted((root / package).rglob("*.py"))
+    ]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def loaded(imports: list[str]) -> set[str]:
+    """The top-level names in sys.modules of a new interpreter that imported these."""
+    code = f"import sys, {', '.join(imports)}\nprint(*{{m.split('.')[0] for m in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_a_package_imports_only_along_its_arrows(package: str) -> None:
+    names = modules(package)
+    assert package in names
+    found = loaded(names)
+    assert package in found
+    assert not found & FORBIDDEN[package]
+
+
+def test_the_manifest_needs_only_the_standard_library() -> None:
+    assert not loaded(["attnvgg_bundle.manifest"]) & {"numpy", "PIL", "torch"}
+
+
+@pytest.mark.parametrize("module", ["cli", "golden", "parity", "errors"])
+def test_inspect_and_verify_need_no_torch(module: str) -> None:
+    assert "torch" not in loaded([f"attnvgg_export.{module}"])
+
+
+def test_preprocess_can_be_copied_on_its_own() -> None:
+    """The Triton repository gets a verbatim copy of the file."""
+    source = ROOT / "export" / "attnvgg_bundle" / "preprocess.py"
+    assert "attnvgg" not in source.read_text()
+
+
+def test_no_test_and_no_script_needs_the_shared_folder() -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    needle = "../" + "shared"
+    for name in tracked.stdout.split("\0"):
+        if name.endswith((".py", ".toml", ".md", ".sh")) or name.startswith(("scripts/", ".ci/")):
+            assert needle not in (ROOT / name).read_text(), name
+
+
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        ("training.commands", "train()"),
+        ("training.commands", "evaluate()"),
+        ("export.cli", "main(['build', 'x', '--out', 'm/1'])"),
+    ],
+)
+def test_without_torch_a_command_names_the_missing_extra(module: str, call: str) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        f"import attnvgg_{module} as commands\nsys.exit(commands.{call})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pip install 'attnvgg[" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,61 @@
+"""What models/ holds is what the documents say of it."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attnvgg_bundle import manifest
+from attnvgg_bundle.manifest import Manifest
+from attnvgg_export import golden
+from attnvgg_training import config, models
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "models"
+BUNDLES = sorted(path.parent for path in MODELS.glob("*/*/manifest.json"))
+
+
+@pytest.fixture(scope="module")
+def default() -> Manifest:
+    name = (MODELS / "default").read_text().strip()
+    return manifest.read(MODELS / name / "1")
+
+
+@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: "-".join(path.parts[-2:]))
+def test_a_released_bundle_is_whole_and_answers_as_exported(bundle: Path) -> None:
+    found, _ = golden.verify(bundle)
+    assert (found.name, found.version) == bundle.parts[-2:]
+
+
+def test_the_default_is_small_and_looks_finely(default: Manifest) -> None:
+    assert sum(file.bytes for file in default.files.values()) <= 12_000_000
+    grids = {level.name: level.grid for level in default.levels}
+    assert min(grids["conv10"]) >= 8
+    assert default.metrics["exported_test_accuracy"] >= 0.915
+
+
+def test_the_readme_gives_the_figures_of_the_bundle(default: Manifest) -> None:
+    readme = (ROOT / "README.md").read_text()
+    accuracy = 100 * default.metrics["exported_test_accuracy"]
+    millions = default.provenance["parameters"]["exported"] / 1e6
+    assert f"| {default.provenance['network']} | {millions:.2f} M |" in readme
+    assert f"| {accuracy:.2f} % |" in readme
+    model = config.from_dict(default.provenance["configuration"]).model
+    control = replace(model, name="VGG-control", global_feature=True)
+    for network in (model, control):
+        millions = models.parameters(models.build(network, len(default.labels))) / 1e6
+        assert f"| {millions:.2f} M | {models.gmacs(network, default.input.height):.3f} |" in readme
+
+
+def test_the_metrics_log_is_that_of_the_bundles_run(default: Manifest) -> None:
+    path = MODELS / default.name / default.version / "metrics.csv"
+    with path.open() as stream:
+        last = list(csv.DictReader(stream))[-1]
+    assert int(last["epoch"]) == default.metrics["epoch"]
+    assert float(last["test_accuracy"]) == default.metrics["test_accuracy"]
+
+
+def test_the_released_checkpoint_is_what_the_bundle_was_made_of(default: Manifest) -> None:
+    weights = ROOT / "training" / "checkpoints" / default.name / "model.safetensors"
+    assert manifest.sha256(weights) == default.provenance["checkpoint_sha256"]

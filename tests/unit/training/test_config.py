@@ -1,0 +1,78 @@
+"""A recipe is TOML plus flags; what is wrong is named with its flag and its value."""
+
+from pathlib import Path
+
+import pytest
+
+from attnvgg_training import config
+from attnvgg_training.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[3] / "training" / "configs"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text('[model]\nname = "VGG-att2-concat-pc"\n[train]\nepochs = 7\nlr = 1\n')
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_valid_and_survives_a_checkpoint(path: Path) -> None:
+    read = config.read(path)
+    assert config.from_dict(read.to_dict()) == read
+
+
+def test_flags_override_the_file_which_overrides_the_defaults(recipe: Path) -> None:
+    read = config.read(recipe, {"epochs": "3", "pools": "2,7", "compile": "true", "amp": "bf16"})
+    assert (read.model.name, read.train.epochs, read.train.lr) == ("VGG-att2-concat-pc", 3, 1.0)
+    assert (read.model.pools, read.train.compile, read.train.amp) == ((2, 7), True, "bf16")
+    assert read.train.momentum == config.TrainConfig().momentum
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("epochs", "many", "--epochs is 'many'; it must be a int"),
+        ("epochs", "2.5", "--epochs is 2.5"),
+        ("epochs", "0", "--epochs is 0; it must be 1 or more"),
+        ("batch_size", "1", "--batch-size is 1; it must be 2 or more"),
+        ("lr", "0", "--lr is 0"),
+        ("compile", "maybe", "--compile is 'maybe'; it must be a bool"),
+        ("amp", "fp8", "--amp is 'fp8'; it must be one of off, bf16"),
+        ("geometry", "squash", "--geometry is 'squash'"),
+        ("pools", "2,x", "--pools is '.*'; it must be a list of integers"),
+        ("image_size", "36", "--image-size is 36; the 5 pools of --pools need a multiple of 32"),
+    ],
+)
+def test_a_wrong_flag_is_named(recipe: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config.read(recipe, {name: text})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[train]\nepoch = 3", r"unknown setting epoch in \[train\]; there are epochs,"),
+        ("[trian]\n", r"unknown section \[trian\]"),
+        ("train = 3", r"\[train\] is 3"),
+        ("[train", "not valid TOML"),
+        ('[train]\nepochs = "3"', "--epochs is '3'; it must be a int"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        config.read(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        config.read(tmp_path / "none.toml")
+
+
+def test_every_setting_has_a_help_text() -> None:
+    flags = config.flags()
+    assert len(flags) > 20
+    assert all(text for text, _ in flags.values())

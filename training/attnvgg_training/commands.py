@@ -1,0 +1,24 @@
+"""The installed commands; they say which extra is missing where torch is."""
+
+import sys
+from importlib import import_module
+
+
+def train() -> int:
+    """attnvgg-train."""
+    return _run("attnvgg-train", "attnvgg_training.train")
+
+
+def evaluate() -> int:
+    """attnvgg-evaluate."""
+    return _run("attnvgg-evaluate", "attnvgg_training.evaluation.cli")
+
+
+def _run(command: str, module: str) -> int:
+    try:
+        main = import_module(module).main
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"{command}: {error}; pip install 'attnvgg[train]'\n")
+        return 2
+    code: int = main()
+    return code

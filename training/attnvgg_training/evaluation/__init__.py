@@ -1,0 +1,1 @@
+"""Evidence about a trained network: how often it is right, and how sure that figure is."""
