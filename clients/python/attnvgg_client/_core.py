@@ -85,7 +85,9 @@ def wait_until_ready(config: Config, timeout: float) -> Flow[None]:
             found = Health(ready=False, detail=str(error))
         if found.ready:
             return
-        reason = found.detail
+        # An attempt that the end of the wait cut short says nothing about the server.
+        if not reason or deadline.remaining() > 0:
+            reason = found.detail
         yield Sleep(max(0.0, min(backoff(attempt), 2.0, deadline.remaining())))
         attempt += 1
     raise DeadlineError(f"the server was not ready within {timeout:g} s: {reason}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -148,8 +149,14 @@ def test_waiting_until_ready(ask: Ask, fake: Any) -> None:
     handler = Recorder(refuse, starting, httpx.Response(200))
     assert ask(handler, "wait_until_ready", 5) is None
     assert len(handler.requests) == 3
-    with pytest.raises(DeadlineError, match=r"not ready within 0.1 s: .*about engine_unav"):
-        ask(lambda r: starting, "wait_until_ready", 0.1)
+
+    def never(request: httpx.Request) -> httpx.Response:
+        time.sleep(1)
+        raise httpx.ReadTimeout("", request=request)
+
+    # The last attempt is cut short by the end of the wait; the reason is the one before it.
+    with pytest.raises(DeadlineError, match=r"not ready within 1 s: .*about engine_unav"):
+        ask(Recorder(starting, never), "wait_until_ready", 1)
     with pytest.raises(NotFoundError):
         ask(lambda r: httpx.Response(404), "wait_until_ready", 5)
 
