@@ -3,10 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from support import ROOT, running
+from support import ROOT, changed_checkpoint, running
+
+if TYPE_CHECKING:
+    import torch
 
 # Tiny networks: a second thread costs more than it gives, and two cores are often busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,6 +41,18 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record = checkpoint.Record(recipe, LABELS, mean, std, metrics, facts)
     run = tmp_path_factory.mktemp("run")
     return checkpoint.save(run, 0, model.state_dict(), record, {})
+
+
+@pytest.fixture(scope="session")
+def gentle_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with maps nearer to uniform, as training makes them: they survive 8 bits."""
+
+    def calm(weights: "dict[str, torch.Tensor]") -> None:
+        for name, value in weights.items():
+            if name.endswith(".u"):
+                value *= 0.3
+
+    return changed_checkpoint(tiny_checkpoint, tmp_path_factory.mktemp("gentle"), calm)
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,19 @@
-"""Servers under test: real processes on loopback, started, waited for and ended."""
+"""What tests share: real servers on loopback, started, waited for and ended; checkpoints."""
 
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,3 +82,15 @@ def wait_until_ready(
             pass
         time.sleep(0.1)
     raise RuntimeError(f"{url} did not become ready:\n{log.read_text()}")
+
+
+def changed_checkpoint(
+    source: Path, run: Path, change: "Callable[[dict[str, torch.Tensor]], None]"
+) -> Path:
+    """A copy of a checkpoint in the folder `run` with other weights."""
+    from attnvgg_training import checkpoint
+
+    model, record = checkpoint.load_model(source)
+    weights = model.state_dict()
+    change(weights)
+    return checkpoint.save(run, 0, weights, record, {})

@@ -7,62 +7,74 @@ manifest is written last.
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from attnvgg_bundle import manifest
-from attnvgg_bundle.manifest import File, Input, Level, Manifest, Output
-from attnvgg_export import card, golden, onnx_graph, parity, torchscript
-from attnvgg_export.errors import OutputError
-from attnvgg_export.graph import ExportGraph, run, without_dead_weight
+from attnvgg_bundle.manifest import File, Input, Level, Manifest, Output, Sizes
+from attnvgg_export import card, golden, held_out, parity, quantize, writers
+from attnvgg_export.errors import FormatError, OutputError
+from attnvgg_export.formats import FORMATS, limit
+from attnvgg_export.graph import ExportGraph, folded, without_dead_weight
+from attnvgg_export.writers import Runner, Written, reference
 from attnvgg_training import checkpoint, data
 from attnvgg_training.checkpoint import Record
-from attnvgg_training.models import parameters
+from attnvgg_training.models import gmacs_of, parameters
+from attnvgg_training.vgg import AttentionVGG
 
-FORMATS = ("onnx", "torchscript")
-Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
+DEFAULT_FORMATS = ("onnx", "torchscript")
+LARGEST = 8  # times the input size; a bound for what a server must be ready for
 
 
 def build(
     source: Path,
     out: Path,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = DEFAULT_FORMATS,
     pictures: Path | None = None,
     notes: str = "",
 ) -> Manifest:
     """Exports the checkpoint `source` to the bundle `out`, a folder NAME/VERSION.
 
     Args:
-        formats: of FORMATS; onnx is always written.
-        pictures: a data set whose test split the exported graph itself is then scored on.
+        formats: of FORMATS; onnx must be among them.
+        pictures: a data set whose test split the exported graphs are then scored on, and with whose
+            training split int8 is calibrated.
         notes: Markdown that goes into the model card.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
         DataError: `pictures` cannot be read, or has other classes than the checkpoint.
+        FormatError: a format is unknown, or lacks what it is made of.
         OutputError: `out` exists, is badly named, or cannot be written.
         ParityError: an exported graph differs from the checkpoint; nothing is written.
+        IntegrityError: what lies on the disk is not what was to be written.
     """
-    model, record = checkpoint.load_model(source)
+    _check_formats(formats, pictures)
     name, version = _name_and_version(out)
-    reference = ExportGraph(model, record.mean, record.std).eval()
-    graph = ExportGraph(without_dead_weight(model), record.mean, record.std).eval()
-    spec = _input(record)
+    model, record = checkpoint.load_model(source)
+    cut = without_dead_weight(model)
+    whole, light, graph = (
+        ExportGraph(network, record.mean, record.std).eval()
+        for network in (model, cut, folded(cut))
+    )
+    spec = _input(record, cut)
     with _folder(out) as folder:
-        provenance = _provenance(source, record, model, graph)
+        dataset = data.load(pictures, record.config.data, record.labels) if pictures else None
+        calibration = quantize.sample(dataset.train.images.numpy()) if dataset else None
+        provenance = _provenance(source, record, model, cut)
         head = {"name": name, "version": version, **_metadata(record, spec, provenance)}
-        runners = _write_graphs(graph, spec, formats, folder, head)
-        report = _check(reference, runners, spec)
+        written = writers.write(graph, spec, formats, folder, head, calibration)
+        report = _check(whole, light, written, spec)
+        scores = _hold_out(written, dataset) if dataset else {}
         outputs = _outputs(graph, spec)
-        scored = _score(runners["onnx"], record, pictures) if pictures else {}
         bundle = Manifest(
             name=name,
             version=version,
@@ -70,14 +82,28 @@ def build(
             input=spec,
             outputs=outputs,
             levels=_levels(graph, outputs),
-            files={},
-            metrics={**record.metrics, **scored},
-            provenance=provenance,
-            parity=report,
+            files=_files(folder),  # so far; the card lists the graphs
+            metrics={**record.metrics, **_exported(scores)},
+            provenance={**provenance, "graphs": {n: w.facts for n, w in written.items()}},
+            parity=_with_scores(report, scores),
         )
-        _write_golden(reference, spec, folder)
+        _write_golden(whole, spec, folder)
         _write_records(bundle, source, notes, folder)
-        return _finish(bundle, folder)
+        _finish(bundle, folder)
+        return golden.verify(folder)[0]
+
+
+def _check_formats(formats: Sequence[str], pictures: Path | None) -> None:
+    given = ",".join(formats)
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or "onnx" not in formats or len(set(formats)) < len(formats):
+        others = ", ".join(name for name in FORMATS if name != "onnx")
+        raise FormatError(f"--formats is {given}; it must be onnx and may add {others}, each once")
+    if "int8" in formats and pictures is None:
+        raise FormatError(
+            f"--formats is {given}, but there is no --data: int8 is calibrated on the training "
+            "pictures of a data set and judged on its test pictures"
+        )
 
 
 def _name_and_version(out: Path) -> tuple[str, str]:
@@ -110,9 +136,11 @@ def _folder(out: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def _input(record: Record) -> Input:
+def _input(record: Record, model: AttentionVGG) -> Input:
+    """The input spec; the pools allow every size of which they divide both sides."""
     size = record.config.data.image_size
-    return Input(size, size, record.config.data.geometry, record.config.data.filter)
+    sizes = Sizes(model.multiple, LARGEST * size, model.multiple)
+    return Input(size, size, record.config.data.geometry, record.config.data.filter, sizes=sizes)
 
 
 def _metadata(record: Record, spec: Input, provenance: dict[str, Any]) -> dict[str, Any]:
@@ -125,64 +153,75 @@ def _metadata(record: Record, spec: Input, provenance: dict[str, Any]) -> dict[s
     }
 
 
-def _write_graphs(
-    graph: ExportGraph, spec: Input, formats: Sequence[str], folder: Path, head: dict[str, Any]
-) -> dict[str, Runner]:
-    path = folder / "model.onnx"
-    onnx_graph.save(onnx_graph.export(graph, spec.height, spec.width, head), path)
-    _check_interface(path, graph)
-    session = golden.session_of(path)
-    runners: dict[str, Runner] = {"onnx": lambda image: golden.run(session, image)}
-    if "torchscript" in formats:
-        script_path = folder / "model.torchscript.pt"
-        torchscript.export(graph, spec.height, spec.width, script_path)
-        script = torchscript.load(script_path)
-
-        def run_script(image: np.ndarray) -> dict[str, np.ndarray]:
-            with torch.inference_mode():
-                outputs = script(torch.from_numpy(image))
-            return {n: o.numpy() for n, o in zip(graph.output_names, outputs, strict=True)}
-
-        runners["torchscript"] = run_script
-    return runners
-
-
-def _check_interface(path: Path, graph: ExportGraph) -> None:
-    """Names and axes as the file itself declares them."""
-    model = onnx.load(str(path), load_external_data=False)
-    parity.check_names(graph.output_names, [output.name for output in model.graph.output])
-    axes = {
-        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
-        for value in [*model.graph.input, *model.graph.output]
-    }
-    parity.check_axes(axes)
-
-
-def _check(reference: ExportGraph, runners: dict[str, Runner], spec: Input) -> dict[str, Any]:
-    """Compares every format with the uncut network in PyTorch, on photos and random pictures."""
-    images = golden.pictures(spec, count=max(parity.BATCHES))
+def _check(
+    whole: ExportGraph, light: ExportGraph, written: Mapping[str, Written], spec: Input
+) -> dict[str, Any]:
+    """Compares every format with PyTorch on photos and random pictures: with the whole network,
+    and at other sizes, where its dead branch may have pooled everything away, with the light one.
+    """
+    images, sizes = golden.pictures(spec, count=max(parity.BATCHES)), parity.other_sizes(spec)
+    # From the end too, so that every batch size meets photos and random pixels.
+    batches = [image for n in parity.BATCHES for image in (images[:n], images[-n:])]
+    expected = [reference(whole, image) for image in batches]
+    others = [golden.pictures(spec, 11, size)[::5] for size in sizes]
+    expected += [reference(light, image) for image in others]
+    batches += others
     report: dict[str, Any] = {}
-    for format_name, runner in runners.items():
+    for name, each in written.items():
+        allowed = limit(name, {whole.model.normalisation})
         differences: list[parity.Difference] = []
-        for batch in parity.BATCHES:
-            # From the end too, so that every batch size meets photos and random pixels.
-            for image in (images[:batch], images[-batch:]):
-                expected = _numpy(reference, image)
-                where = f"{format_name} at batch {batch}"
-                found = runner(image)
-                differences += parity.compare(expected, found, parity.FLOAT32, where)
-        report[format_name] = parity.report(differences, parity.FLOAT32)
+        for called, runner in each.runners.items():
+            for image, right in zip(batches, expected, strict=True):
+                batch, height, width, _ = image.shape
+                where = f"{called} at batch {batch} of {height}x{width}"
+                differences += parity.compare(right, runner(image), allowed, where)
+        report[name] = parity.report(differences, allowed, sizes)
     versions = {n: metadata.version(n) for n in ("torch", "onnx", "onnxscript", "onnxruntime")}
     return {**report, "versions": versions}
 
 
-def _numpy(graph: ExportGraph, image: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in run(graph, torch.from_numpy(image)).items()}
+def _hold_out(written: Mapping[str, Written], dataset: data.Dataset) -> dict[str, dict[str, Any]]:
+    """Scores the ONNX formats on the test split; raises HeldOutError where one loses too much."""
+    runners: dict[str, Runner] = {n: w.runners[n] for n, w in written.items() if n != "torchscript"}
+    images, targets = dataset.test.images.numpy(), dataset.test.targets.numpy()
+    scores = held_out.measure(runners, "onnx", images, targets)
+    for name, score in scores.items():
+        allowed = FORMATS[name].held_out
+        if allowed is not None:
+            held_out.check(name, score, scores["onnx"], allowed)
+    return scores
 
 
-def _write_golden(reference: ExportGraph, spec: Input, folder: Path) -> None:
+def _exported(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The accuracy of the exported graphs, for the manifest's metrics."""
+    if not scores:
+        return {}
+    first = scores["onnx"]
+    others = {
+        f"exported_test_accuracy_{name}": score["accuracy"]
+        for name, score in scores.items()
+        if name != "onnx"
+    }
+    return {
+        "exported_test_accuracy": first["accuracy"],
+        "exported_test_pictures": first["pictures"],
+        **others,
+    }
+
+
+def _with_scores(report: dict[str, Any], scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """parity.json: what was found on held-out pictures goes beside the differences of a format."""
+    for name, score in scores.items():
+        allowed = FORMATS[name].held_out
+        if allowed is not None:
+            lost = scores["onnx"]["accuracy"] - score["accuracy"]
+            report[name]["held_out"] = {**score, "loss": lost, "allowed": asdict(allowed)}
+    return report
+
+
+def _write_golden(whole: ExportGraph, spec: Input, folder: Path) -> None:
     image = golden.pictures(spec)
-    arrays: dict[str, Any] = {"image": image, **_numpy(reference, image)}
+    arrays: dict[str, Any] = {"image": image, **reference(whole, image)}
     np.savez_compressed(folder / golden.FILE_NAME, **arrays)
 
 
@@ -197,38 +236,31 @@ def _write_records(bundle: Manifest, source: Path, notes: str, folder: Path) -> 
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
 
 
-def _score(runner: Runner, record: Record, pictures: Path) -> dict[str, Any]:
-    """Accuracy of the exported graph itself on a data set's test split."""
-    dataset = data.load(pictures, record.config.data, record.labels)
-    images, targets = dataset.test.images.numpy(), dataset.test.targets.numpy()
-    found = [runner(images[i : i + 256])["probabilities"] for i in range(0, len(images), 256)]
-    hits = int((np.concatenate(found).argmax(1) == targets).sum())
-    return {"exported_test_accuracy": hits / len(targets), "exported_test_pictures": len(targets)}
-
-
 def _outputs(graph: ExportGraph, spec: Input) -> tuple[Output, ...]:
-    blank = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
+    blank: NDArray[np.uint8] = np.zeros((1, spec.height, spec.width, 3), np.uint8)
     return tuple(
-        Output(name, ("batch", *values.shape[1:])) for name, values in run(graph, blank).items()
+        Output(name, ("batch", *values.shape[1:]))
+        for name, values in reference(graph, blank).items()
     )
 
 
 def _levels(graph: ExportGraph, outputs: Sequence[Output]) -> tuple[Level, ...]:
     grids = {output.name: output.shape[1:] for output in outputs}
-    levels = []
+    levels, kind = [], graph.model.normalisation
     for conv in graph.model.levels:
         height, width = (int(side) for side in grids[f"attention_conv{conv}"])
         stride = graph.model.trunk.stride(conv)
-        levels.append(Level(f"conv{conv}", (height, width), (stride, stride), "softmax"))
+        levels.append(Level(f"conv{conv}", (height, width), (stride, stride), kind))
     return tuple(levels)
 
 
-def _provenance(
-    source: Path, record: Record, model: torch.nn.Module, graph: ExportGraph
-) -> dict[str, Any]:
+def _provenance(source: Path, record: Record, model: nn.Module, cut: nn.Module) -> dict[str, Any]:
+    size = record.config.data.image_size
+    networks = {"checkpoint": model, "exported": cut}
     return {
         "network": record.config.model.name,
-        "parameters": {"checkpoint": parameters(model), "exported": parameters(graph.model)},
+        "parameters": {name: parameters(network) for name, network in networks.items()},
+        "gmacs": {name: round(gmacs_of(network, size), 6) for name, network in networks.items()},
         "checkpoint_sha256": manifest.sha256(source / checkpoint.WEIGHTS),
         "configuration": record.config.to_dict(),
         "data": record.data,
@@ -236,11 +268,13 @@ def _provenance(
     }
 
 
-def _finish(bundle: Manifest, folder: Path) -> Manifest:
-    files = {
+def _finish(bundle: Manifest, folder: Path) -> None:
+    """The hashes of everything, and the manifest last."""
+    replace(bundle, files=_files(folder)).write(folder)
+
+
+def _files(folder: Path) -> dict[str, File]:
+    return {
         path.name: File(manifest.sha256(path), path.stat().st_size)
         for path in sorted(folder.iterdir())
     }
-    complete = Manifest(**{**vars(bundle), "files": files})
-    complete.write(folder)
-    return complete

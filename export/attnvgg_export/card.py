@@ -3,6 +3,7 @@
 import json
 
 from attnvgg_bundle.manifest import Manifest
+from attnvgg_export.formats import FORMATS, graphs
 
 LAST = "The run had ended: the test pictures chose nothing."
 EARLIER = "If this epoch was chosen by its test accuracy, that figure flatters it."
@@ -16,13 +17,26 @@ from the same pass, where it looked: {levels}.
 ## Input and output
 
 `image`: uint8 [B, {height}, {width}, 3], RGB; other pictures are brought there by `{geometry}` with
-Pillow's `{filter}` filter. Normalisation and softmax are inside the graph.
+Pillow's `{filter}` filter. Normalisation and softmax are inside the graph. {sizes}
 
 | output | shape |
 |---|---|
 {outputs}
 
 Labels: {labels}.
+
+## Graphs
+
+Each was compared with PyTorch before this bundle was written (parity.json). Accuracy is that of the
+graph itself on held-out pictures; "attention elsewhere" is the mean total variation distance of a
+map from model.onnx's, 0 where both look at the same, 1 where they share nothing.
+
+| file | MB | nodes | accuracy | attention elsewhere |
+|---|---|---|---|---|
+{graphs}
+
+A picture costs {gmacs:.3f} GMAC, in the checkpoint's network {whole_gmacs:.3f}; batch norms are
+folded and what no output depends on is cut.
 
 ## Training
 
@@ -70,8 +84,12 @@ def model_card(bundle: Manifest, notes: str) -> str:
         width=bundle.input.width,
         geometry=bundle.input.geometry,
         filter=bundle.input.filter,
+        sizes=_sizes(bundle),
         outputs="\n".join(f"| `{o.name}` | {list(o.shape)} |" for o in bundle.outputs),
         labels=", ".join(bundle.labels),
+        graphs="\n".join(_graph(bundle, name) for name in graphs(bundle)),
+        gmacs=facts["gmacs"]["exported"],
+        whole_gmacs=facts["gmacs"]["checkpoint"],
         data=facts["data"]["name"],
         train=facts["data"]["train"],
         test=facts["data"]["test"],
@@ -84,3 +102,30 @@ def model_card(bundle: Manifest, notes: str) -> str:
         configuration=json.dumps(facts["configuration"], indent=2),
         notes=f"\n{notes.strip()}\n" if notes else "",
     )
+
+
+def _sizes(bundle: Manifest) -> str:
+    sizes = bundle.input.sizes
+    if sizes is None:
+        return "It takes no other size."
+    return (
+        f"The graph\ntakes every height and width from {sizes.min} to {sizes.max} in steps of "
+        f"{sizes.multiple}, and its maps grow with them; it was\ntrained at the size above alone."
+    )
+
+
+def _graph(bundle: Manifest, name: str) -> str:
+    """A row of the table of graphs."""
+    facts = bundle.provenance["graphs"][name]
+    held_out = bundle.parity[name].get("held_out")
+    accuracy = held_out["accuracy"] if held_out else bundle.metrics.get("exported_test_accuracy")
+    scored = "" if accuracy is None or name == "torchscript" else f"{100 * accuracy:.2f} %"
+    elsewhere = held_out["total_variation"] if held_out else {}
+    cells = [
+        f"`{FORMATS[name].file}`",
+        f"{facts['bytes'] / 1e6:.1f}",
+        str(facts.get("nodes", "")),
+        scored,
+        ", ".join(f"{level} {off:.4f}" for level, off in elsewhere.items()),
+    ]
+    return f"| {' | '.join(cells)} |"

@@ -6,13 +6,17 @@ from pathlib import Path
 
 from attnvgg_bundle import manifest
 from attnvgg_bundle.manifest import Manifest
+from attnvgg_export.formats import graphs, limit_of, listing
 
-DESCRIPTION = """\
-  build     writes the bundle of a checkpoint: ONNX with a free batch axis and TorchScript, both
-            compared with PyTorch output by output at batches 1, 2, 3 and 32. When one differs,
-            nothing is written.
+DESCRIPTION = f"""\
+  build     writes the bundle of a checkpoint: its graph in one or more formats, each compared with
+            PyTorch output by output, at batches of 1, 2, 3, 7 and 32 and at two other sizes. When
+            one differs, nothing is written.
   inspect   says what a bundle is.
   verify    hashes every file of a bundle and runs its golden pictures through ONNX Runtime.
+
+formats of build:
+{listing()}
 
 inspect and verify need no torch. Exit codes: 0 done, 1 it differs, 2 the input cannot be used.
 """
@@ -53,10 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--formats",
         default="onnx,torchscript",
-        help="onnx, or onnx,torchscript (the default)",
+        help="of the formats above, with commas; onnx,torchscript is the default",
     )
     build.add_argument(
-        "--data", type=Path, metavar="DIR", help="score the exported graph on its test split"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="a data set: score the graphs on its test split, calibrate int8 on its training split",
     )
     build.add_argument("--notes", type=Path, help="Markdown for the end of the model card")
     for name, text in (("inspect", "what a bundle is"), ("verify", "is it what was exported")):
@@ -65,20 +72,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from attnvgg_export.build import FORMATS, build
+    from attnvgg_export.build import build
 
-    formats = arguments.formats.split(",")
-    if "onnx" not in formats or not set(formats) <= set(FORMATS):
-        raise ValueError(
-            f"--formats is {arguments.formats}; it must be onnx and may add torchscript"
-        )
     notes = arguments.notes.read_text(encoding="utf-8") if arguments.notes else ""
+    formats = arguments.formats.split(",")
     bundle = build(arguments.checkpoint, arguments.out, formats, arguments.data, notes)
     _show(arguments.out, bundle)
-    for name in formats:
-        largest = bundle.parity[name]["largest_difference"]
-        worst = max(largest, key=largest.get)
-        print(f"parity    {name}: at most {largest[worst]:.2g}, at {worst}")
     return 0
 
 
@@ -90,25 +89,61 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from attnvgg_export.golden import verify
 
-    bundle, differences = verify(arguments.bundle)
+    bundle, found = verify(arguments.bundle)
     print(f"{arguments.bundle}: {len(bundle.files)} files as exported")
-    for each in differences:
-        print(f"{each.output}: largest difference {each.largest:.2g} over {each.batch} pictures")
+    for name, differences in found.items():
+        for each in differences:
+            print(
+                f"{name} {each.output}: largest difference {each.largest:.2g} "
+                f"over {each.batch} pictures"
+            )
+    for name, file in graphs(bundle).items():
+        if name not in found:
+            print(f"{name}: {file} has its hash; it was not run, which needs libtorch")
     return 0
 
 
 def _show(folder: Path, bundle: Manifest) -> None:
+    """What a bundle is, on one screen."""
     size = sum(file.bytes for file in bundle.files.values())
-    spec = bundle.input
+    spec, facts = bundle.input, bundle.provenance
     print(f"bundle    {bundle.name} version {bundle.version}, {size / 1e6:.1f} MB, in {folder}")
-    print(f"network   {bundle.provenance.get('network', 'unknown')}, {len(bundle.labels)} classes")
+    print(f"network   {facts.get('network', 'unknown')}, {len(bundle.labels)} classes")
+    if "gmacs" in facts:
+        for label, what, unit in (("weights", "parameters", ""), ("cost", "gmacs", " GMAC")):
+            kept, whole = facts[what]["exported"], facts[what]["checkpoint"]
+            print(f"{label:<10}{kept:,}{unit} of the checkpoint's {whole:,}{unit}")
     print(f"input     {spec.name} uint8 [batch, {spec.height}, {spec.width}, 3], {spec.geometry}")
+    if spec.sizes:
+        low, high, step = spec.sizes.min, spec.sizes.max, spec.sizes.multiple
+        print(f"sizes     both sides from {low} to {high} in steps of {step}")
     for output in bundle.outputs:
         print(f"output    {output.name} {list(output.shape)}")
+    for name in graphs(bundle):
+        _show_graph(name, bundle)
     for name, file in bundle.files.items():
         print(f"file      {name} {file.bytes:,} bytes sha256 {file.sha256[:12]}")
     for name, value in bundle.metrics.items():
         print(f"metric    {name} {value}")
+
+
+def _show_graph(name: str, bundle: Manifest) -> None:
+    """One format: its size, and what the comparison with PyTorch found."""
+    facts = bundle.provenance.get("graphs", {}).get(name, {})
+    counted = ", ".join(f"{value:,} {key}" for key, value in facts.items())
+    print(f"graph     {name}: {counted or 'nothing is known'}")
+    report = bundle.parity.get(name)
+    if report:
+        largest = report["largest_difference"]
+        worst = max(largest, key=largest.get)
+        allowed = limit_of(report)
+        print(f"parity    {name}: at most {largest[worst]:.2g}, at {worst}; allowed {allowed}")
+    if report and "held_out" in report:
+        found = report["held_out"]
+        moved = "".join(f", {level} {off:.2%}" for level, off in found["total_variation"].items())
+        print(
+            f"held out  {name}: {100 * found['loss']:+.2f} points lost, attention elsewhere{moved}"
+        )
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
     ExportError (ValueError)
     ├── OutputError        the output folder cannot be used
+    ├── FormatError        a format is unknown, or lacks what it is made of
     └── ParityError        an exported graph does not compute what the checkpoint computes
         ├── OutputNamesError   other outputs, or in another order
-        ├── AxesError          the batch axis is fixed, or another one is free
+        ├── AxesError          an axis that must be free is fixed, or the other way round
         ├── ShapeError         an output of another shape or type
-        └── ValuesError        other values; names the output and the largest difference
+        ├── ValuesError        other values; names the output and the largest difference
+        └── HeldOutError       less accurate, or maps elsewhere, on held-out pictures
 
 Damaged bundles raise the errors of attnvgg_bundle.manifest, damaged checkpoints those of
 attnvgg_training.checkpoint.
@@ -21,6 +23,10 @@ class OutputError(ExportError):
     """The output folder cannot be used."""
 
 
+class FormatError(ExportError):
+    """A format is unknown, or lacks what it is made of."""
+
+
 class ParityError(ExportError):
     """An exported graph does not compute what the checkpoint computes."""
 
@@ -30,7 +36,7 @@ class OutputNamesError(ParityError):
 
 
 class AxesError(ParityError):
-    """The graph's batch axis is fixed, or another axis is free."""
+    """An axis that must be free is fixed, or the other way round."""
 
 
 class ShapeError(ParityError):
@@ -39,3 +45,7 @@ class ShapeError(ParityError):
 
 class ValuesError(ParityError):
     """An output has other values."""
+
+
+class HeldOutError(ParityError):
+    """On held-out pictures a graph is less accurate, or its maps look elsewhere."""

@@ -16,13 +16,20 @@ from attnvgg_bundle import manifest
 from attnvgg_bundle.manifest import Input, IntegrityError, Manifest
 from attnvgg_bundle.preprocess import decode, fit
 from attnvgg_export import parity
+from attnvgg_export.formats import graphs, limit_of
 
 FILE_NAME = "golden.npz"
 COUNT = 16
 
 
-def pictures(spec: Input, count: int = COUNT) -> NDArray[np.uint8]:
-    """uint8 [count, H, W, 3]: the photos, then random pixels, the same at every call."""
+def pictures(
+    spec: Input, count: int = COUNT, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """uint8 [count, H, W, 3]: the photos, then random pixels, the same at every call.
+
+    H and W are the spec's, or those of `size`.
+    """
+    height, width = size or (spec.height, spec.width)
     photos = sorted(
         (
             p
@@ -32,20 +39,23 @@ def pictures(spec: Input, count: int = COUNT) -> NDArray[np.uint8]:
         key=lambda p: p.name,
     )
     fitted = [
-        fit(decode(p.read_bytes()), spec.height, spec.width, spec.geometry, spec.filter).pixels
+        fit(decode(p.read_bytes()), height, width, spec.geometry, spec.filter).pixels
         for p in photos[:count]
     ]
-    rest = (count - len(fitted), spec.height, spec.width, 3)
+    rest = (count - len(fitted), height, width, 3)
     noise = np.random.default_rng(0).integers(0, 256, rest, dtype=np.uint8)
     return np.concatenate([np.stack(fitted), noise])
 
 
-def verify(folder: Path) -> tuple[Manifest, list[parity.Difference]]:
+def verify(folder: Path) -> tuple[Manifest, dict[str, list[parity.Difference]]]:
     """Hashes every file, then runs golden.npz through ONNX Runtime on the CPU.
+
+    Returns:
+        The manifest, and by ONNX format the differences found. TorchScript has only its hash.
 
     Raises:
         BundleError: the manifest or a file is not what was exported.
-        ParityError: the graph answers something else.
+        ParityError: a graph answers something else.
     """
     bundle = manifest.read(folder)
     manifest.verify_files(folder, bundle)
@@ -55,16 +65,32 @@ def verify(folder: Path) -> tuple[Manifest, list[parity.Difference]]:
     with np.load(folder / FILE_NAME, allow_pickle=False) as stored:
         golden = {name: stored[name] for name in stored.files}
     image = golden.pop("image")
-    session = session_of(folder / "model.onnx")
+    return bundle, {
+        name: _verify_graph(folder / file, bundle, name, image, golden)
+        for name, file in graphs(bundle).items()
+        if file.endswith(".onnx")
+    }
+
+
+def _verify_graph(
+    path: Path,
+    bundle: Manifest,
+    name: str,
+    image: NDArray[np.uint8],
+    golden: dict[str, NDArray[np.float32]],
+) -> list[parity.Difference]:
+    session = session_of(path)
     bundle.check_labels(session.get_modelmeta().custom_metadata_map)
-    found = run(session, image)
-    tolerance = parity.Tolerance(**bundle.parity["onnx"]["tolerance"])
-    return bundle, parity.compare(golden, found, tolerance, "model.onnx on golden.npz")
+    if name not in bundle.parity:
+        raise IntegrityError(f"{path}: the manifest has no parity report for it")
+    limit = limit_of(bundle.parity[name])
+    return parity.compare(golden, run(session, image), limit, f"{path.name} on {FILE_NAME}")
 
 
-def session_of(path: Path) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU."""
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def session_of(model: Path | bytes) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU, of a file or of a serialised model."""
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Writes a graph as ONNX, with dynamo's exporter and a free batch axis."""
+"""Writes a graph as ONNX, with dynamo's exporter and a free batch axis, height and width."""
 
 import json
 import warnings
@@ -9,22 +9,20 @@ import onnx
 import torch
 from onnx.external_data_helper import set_external_data
 
+from attnvgg_bundle.manifest import Input
 from attnvgg_export.graph import ExportGraph
 
 OPSET = 20
 PART_BYTES = 16 * 1024 * 1024
 
 
-def export(
-    graph: ExportGraph, height: int, width: int, metadata: Mapping[str, object]
-) -> onnx.ModelProto:
-    """Traces the graph at [batch, height, width, 3] and checks what came out.
-
-    `metadata` goes into the file's own metadata_props; values that are no text as JSON.
-    """
+def export(graph: ExportGraph, spec: Input) -> onnx.ModelProto:
+    """Traces the graph at [batch, height, width, 3]; height and width are free where the spec has
+    `sizes`."""
     # Two pictures: an example batch of one risks being taken for a constant.
-    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
-    with warnings.catch_warnings():
+    example = torch.zeros(2, spec.height, spec.width, 3, dtype=torch.uint8)
+    free = {0: "batch"} | ({1: "height", 2: "width"} if spec.sizes else {})
+    with warnings.catch_warnings(), torch.no_grad():
         # torch.onnx 2.13 uses a deprecated part of torch.utils._pytree itself.
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.onnx.export(
@@ -33,17 +31,25 @@ def export(
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
-            input_names=["image"],
+            input_names=[spec.name],
             output_names=graph.output_names,
-            dynamic_shapes={"image": {0: "batch"}},
+            dynamic_shapes={"image": free},
         )
     assert program is not None  # only dynamo=False returns nothing
     model = program.model_proto
+    for node in model.graph.node:
+        # Stack traces with the paths of this machine, and names that change with every line.
+        del node.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def describe(model: onnx.ModelProto, metadata: Mapping[str, object]) -> None:
+    """Puts `metadata` into the file's own metadata_props; values that are no text as JSON."""
+    del model.metadata_props[:]
     for key, value in metadata.items():
         text = value if isinstance(value, str) else json.dumps(value)
         model.metadata_props.add(key=key, value=text)
-    onnx.checker.check_model(model, full_check=True)
-    return model
 
 
 def save(model: onnx.ModelProto, path: Path) -> list[Path]:

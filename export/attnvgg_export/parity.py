@@ -12,30 +12,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attnvgg_bundle.manifest import Input
 from attnvgg_export.errors import AxesError, OutputNamesError, ShapeError, ValuesError
+from attnvgg_export.formats import Limit, Spread, Tolerance
 
 Arrays = Mapping[str, NDArray[Any]]
-BATCHES = (1, 2, 3, 32)
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """A value v may differ from the expected e by absolute + relative * |e|."""
-
-    absolute: float
-    relative: float
-
-
-FLOAT32 = Tolerance(absolute=1e-4, relative=1e-3)
+BATCHES = (1, 2, 3, 7, 32)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference of one output in one comparison; maps as h * w * a."""
+    """The largest difference of one output in one comparison, in the unit of its limit."""
 
     output: str
     batch: int
     largest: float
+
+
+def other_sizes(spec: Input) -> list[tuple[int, int]]:
+    """Two (height, width) to compare at beside the input's own: low and wide, high and narrow."""
+    if spec.sizes is None:
+        return []
+    low, high, step = spec.sizes.min, spec.sizes.max, spec.sizes.multiple
+    return [(low, min(high, 2 * spec.width)), (high, min(high, spec.width + step))]
 
 
 def check_names(expected: Sequence[str], found: Sequence[str]) -> None:
@@ -46,19 +45,25 @@ def check_names(expected: Sequence[str], found: Sequence[str]) -> None:
         )
 
 
-def check_axes(shapes: Mapping[str, Sequence[object]]) -> None:
-    """Raises AxesError unless of every input and output exactly the first axis is free.
+def check_axes(shapes: Mapping[str, Sequence[object]], spatial: bool) -> None:
+    """Raises AxesError unless exactly the axes that must be free are: the first of every input and
+    output, and where `spatial` holds the second and third of the image and of the maps.
 
     A free axis is a name or None, a fixed one a number.
     """
     for name, shape in shapes.items():
+        described = f"{name} has shape {list(shape)}"
         if not shape or isinstance(shape[0], int):
-            raise AxesError(f"{name} has shape {list(shape)}: its batch axis must be free")
-        if not all(isinstance(axis, int) for axis in shape[1:]):
-            raise AxesError(f"{name} has shape {list(shape)}: only its batch axis may be free")
+            raise AxesError(f"{described}: its batch axis must be free")
+        pictured = name == "image" or name.startswith("attention_")
+        for axis, size in enumerate(shape[1:], start=1):
+            free = spatial and pictured and axis <= 2
+            if isinstance(size, int) == free:
+                word = "free" if free else "fixed"
+                raise AxesError(f"{described}: its axis {axis} must be {word}")
 
 
-def compare(expected: Arrays, found: Arrays, tolerance: Tolerance, where: str) -> list[Difference]:
+def compare(expected: Arrays, found: Arrays, limit: Limit, where: str) -> list[Difference]:
     """Compares every output of one batch; `where` says which graph and batch, for the message.
 
     Raises:
@@ -71,35 +76,66 @@ def compare(expected: Arrays, found: Arrays, tolerance: Tolerance, where: str) -
                 f"{where}: {name} is {found[name].dtype} {list(found[name].shape)}; "
                 f"expected float32 {list(right.shape)}"
             )
-    return [_difference(n, right, found[n], tolerance, where) for n, right in expected.items()]
+    if isinstance(limit, Spread):
+        return [_spread(n, right, found[n], limit, where) for n, right in expected.items()]
+    return [_cells(n, right, found[n], limit, where) for n, right in expected.items()]
 
 
-def report(differences: Sequence[Difference], tolerance: Tolerance) -> dict[str, Any]:
+def report(
+    differences: Sequence[Difference], limit: Limit, sizes: Sequence[tuple[int, int]]
+) -> dict[str, Any]:
     """What parity.json says of one format: the tolerance and the largest difference found."""
     largest: dict[str, float] = {}
     for each in differences:
         largest[each.output] = max(each.largest, largest.get(each.output, 0.0))
     return {
         "batches": sorted({each.batch for each in differences}),
-        "tolerance": asdict(tolerance),
+        "sizes": [list(size) for size in sizes],
+        "tolerance": asdict(limit),
         "largest_difference": largest,
     }
 
 
-def _difference(
-    name: str, right: NDArray[Any], found: NDArray[Any], tolerance: Tolerance, where: str
+def total_variation(right: NDArray[Any], found: NDArray[Any]) -> NDArray[np.float64]:
+    """Half the sum of |difference| of each picture: how much of its total is elsewhere; [B]."""
+    off = np.abs(found.astype(np.float64) - right).reshape(len(right), -1)
+    return np.asarray(off.sum(1) / 2)
+
+
+def _cells(
+    name: str, right: NDArray[Any], found: NDArray[Any], limit: Tolerance, where: str
 ) -> Difference:
-    scale = right[0].size if name.startswith("attention_") else 1
+    is_map = name.startswith("attention_")
+    scale = right[0].size if is_map else 1
     expected, got = right.astype(np.float64) * scale, found.astype(np.float64) * scale
     off = np.abs(got - expected)
-    allowed = tolerance.absolute + tolerance.relative * np.abs(expected)
+    absolute = limit.maps if is_map else limit.absolute
+    allowed = absolute + limit.relative * np.abs(expected)
     # Negated, so that a NaN on either side counts as a difference.
     if not bool(np.all(off <= allowed)):
         at = np.unravel_index(int(np.argmax(np.nan_to_num(off - allowed, nan=np.inf))), off.shape)
-        unit = " (as h*w*a)" if scale > 1 else ""
+        unit = " (as h*w*a)" if is_map else ""
         raise ValuesError(
             f"{where}: {name}{unit} differs by {off[at]:.3g} at {[int(i) for i in at]}: it is "
-            f"{got[at]:.6g}, expected {expected[at]:.6g}; allowed are {tolerance.absolute:g} + "
-            f"{tolerance.relative:g} of the value"
+            f"{got[at]:.6g}, expected {expected[at]:.6g}; allowed are {absolute:g} + "
+            f"{limit.relative:g} of the value"
+        )
+    return Difference(name, len(right), float(off.max()))
+
+
+def _spread(
+    name: str, right: NDArray[Any], found: NDArray[Any], limit: Spread, where: str
+) -> Difference:
+    if name == "descriptor":
+        lengths = np.linalg.norm(right.astype(np.float64), axis=1)
+        off = np.linalg.norm(found.astype(np.float64) - right, axis=1) / np.maximum(lengths, 1e-9)
+    else:
+        off = total_variation(right, found)
+    if not bool(np.all(off <= limit.variation)):
+        at = int(np.argmax(np.nan_to_num(off, nan=np.inf)))
+        unit = "of its length" if name == "descriptor" else "in total variation"
+        raise ValuesError(
+            f"{where}: {name} differs by {off[at]:.3g} {unit} at picture {at}; "
+            f"allowed is {limit.variation:g}"
         )
     return Difference(name, len(right), float(off.max()))

@@ -29,7 +29,9 @@ def test_a_released_bundle_is_whole_and_answers_as_exported(bundle: Path) -> Non
 
 
 def test_the_default_is_small_and_looks_finely(default: Manifest) -> None:
-    assert sum(file.bytes for file in default.files.values()) <= 12_000_000
+    smaller = default.files["model.int8.onnx"].bytes
+    assert smaller <= 3_000_000
+    assert sum(file.bytes for file in default.files.values()) - smaller <= 12_000_000
     grids = {level.name: level.grid for level in default.levels}
     assert min(grids["conv10"]) >= 8
     assert default.metrics["exported_test_accuracy"] >= 0.915
@@ -41,6 +43,9 @@ def test_the_readme_gives_the_figures_of_the_bundle(default: Manifest) -> None:
     millions = default.provenance["parameters"]["exported"] / 1e6
     assert f"| {default.provenance['network']} | {millions:.2f} M |" in readme
     assert f"| {accuracy:.2f} % |" in readme
+    lost = 100 * default.parity["int8"]["held_out"]["loss"]
+    farthest = max(default.parity["int8"]["held_out"]["total_variation"].values())
+    assert f"loses {lost:.2f} points of accuracy and moves at most {farthest:.1%}" in readme
     model = config.from_dict(default.provenance["configuration"]).model
     control = replace(model, name="VGG-control", global_feature=True)
     for network in (model, control):

@@ -130,6 +130,11 @@ def read(folder: Path) -> Record:
         )
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no checkpoint: it has no {RECORD}") from None
+    except NotADirectoryError:
+        raise CheckpointError(
+            f"{folder} is a file; a checkpoint is a folder with {RECORD} and {WEIGHTS}, and "
+            "pickled weights are never read"
+        ) from None
     except CheckpointError:
         raise
     except TrainingError as error:
