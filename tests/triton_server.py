@@ -192,8 +192,8 @@ def _answer(response: httpx.Response) -> Answer:
 
 
 def _array(data: bytes, datatype: str, shape: list[int]) -> np.ndarray:
-    if datatype == "FP32":
-        return np.frombuffer(data, "<f4").reshape(shape)
+    if datatype != "BYTES":
+        return np.frombuffer(data, {"FP32": "<f4", "UINT8": "u1"}[datatype]).reshape(shape)
     texts = []
     while data:
         size = int.from_bytes(data[:4], "little")

@@ -67,7 +67,12 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """One output, float32; `shape` holds "batch" for B and numbers for the rest."""
+    """One output, float32; `shape` holds "batch" for B and numbers for the rest.
+
+    The numbers hold at the input's own height and width. Where it has `sizes`, a level's map has
+    the picture's height and width divided by its stride, and the fused map is as large as the
+    first level's.
+    """
 
     name: str
     shape: tuple[str | int, ...]
@@ -76,7 +81,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Level:
-    """One tap: its map is the output attention_<name>, `grid` (h, w), one cell `stride` pixels.
+    """One tap: its map is the output attention_<name>, one cell of it `stride` pixels of the input,
+    `grid` (h, w) at the input's own height and width.
 
     With softmax, sparsemax and one-hot a map sums to 1; with sigmoid nothing is promised.
     """

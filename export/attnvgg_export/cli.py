@@ -1,4 +1,4 @@
-"""attnvgg-export: makes bundles of checkpoints, shows and verifies them."""
+"""attnvgg-export: makes bundles of checkpoints, shows and verifies them, hands them to Triton."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attnvgg_bundle import manifest
 from attnvgg_bundle.manifest import Manifest
+from attnvgg_export import triton_options
 from attnvgg_export.formats import graphs, limit_of, listing
 
 DESCRIPTION = f"""\
@@ -14,18 +15,20 @@ DESCRIPTION = f"""\
             one differs, nothing is written.
   inspect   says what a bundle is.
   verify    hashes every file of a bundle and runs its golden pictures through ONNX Runtime.
+  triton    writes a model repository for NVIDIA Triton from a folder of bundles.
 
 formats of build:
 {listing()}
 
-inspect and verify need no torch. Exit codes: 0 done, 1 it differs, 2 the input cannot be used.
+inspect, verify and triton need no torch.
+Exit codes: 0 done, 1 it differs, 2 the input cannot be used.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; see DESCRIPTION for the exit codes."""
     arguments = _parser().parse_args(argv)
-    commands = {"build": _build, "inspect": _inspect, "verify": _verify}
+    commands = {"build": _build, "inspect": _inspect, "verify": _verify, "triton": _triton}
     try:
         return commands[arguments.command](arguments)
     # Every package's errors are ValueErrors; ONNX and torch stay unimported until needed.
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--notes", type=Path, help="Markdown for the end of the model card")
     for name, text in (("inspect", "what a bundle is"), ("verify", "is it what was exported")):
         commands.add_parser(name, help=text).add_argument("bundle", type=Path)
+    triton_options.register(commands)
     return parser
 
 
@@ -100,6 +104,13 @@ def _verify(arguments: argparse.Namespace) -> int:
     for name, file in graphs(bundle).items():
         if name not in found:
             print(f"{name}: {file} has its hash; it was not run, which needs libtorch")
+    return 0
+
+
+def _triton(arguments: argparse.Namespace) -> int:
+    from attnvgg_export.triton_repository import run
+
+    print("\n".join(run(arguments)))
     return 0
 
 

@@ -72,6 +72,7 @@ def run(command: list[str], folder: Path) -> str:
 def test_training_and_export_give_a_bundle(made: Path) -> None:
     assert (made / "models" / "shapes" / "1" / "manifest.json").is_file()
     assert (made / "runs" / "shapes" / "last" / "model.safetensors").is_file()
+    assert (made / "runs" / "triton" / "shapes-encoded" / "config.pbtxt").is_file()
 
 
 @pytest.mark.timeout(600)

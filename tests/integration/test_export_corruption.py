@@ -77,6 +77,30 @@ def reordered_values(graph: ExportGraph) -> None:
     graph.forward = forward  # type: ignore[method-assign]
 
 
+def wrong_at_other_sizes(graph: ExportGraph) -> None:
+    def forward(image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs = list(ExportGraph.forward(graph, image))
+        outputs[1] = outputs[1] * (image.shape[1] * image.shape[2] / 1024)
+        return tuple(outputs)
+
+    graph.forward = forward  # type: ignore[method-assign]
+
+
+def wrong_on_noise_in_threes(graph: ExportGraph) -> None:
+    """Neighbouring random pixels differ by 85 on average, those of the photos by half as much."""
+
+    def forward(image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs = list(ExportGraph.forward(graph, image))
+        b, pixels = image.shape[0], image.float()
+        noise = ((pixels[:, :, 1:] - pixels[:, :, :-1]).abs().mean((1, 2, 3)) - 70).relu()
+        # Nothing at batches of 1, 2, 7 and 32.
+        factor = (b - 1) * (b - 2) * (b - 7) * (b - 32)
+        outputs[5] = outputs[5] + noise[:, None] * factor
+        return tuple(outputs)
+
+    graph.forward = forward  # type: ignore[method-assign]
+
+
 def exchanged_outputs(model: onnx.ModelProto) -> None:
     first, *rest = model.graph.output
     outputs = [*rest, first]
@@ -120,6 +144,16 @@ CORRUPTIONS = [
         before_export(swapped_classes),
         ValuesError,
         "onnx at batch 1 of 32x32: probabilities differs by",
+    ),
+    (
+        before_export(wrong_at_other_sizes),
+        ValuesError,
+        r"onnx at batch 3 of 8x64: attention_conv7 \(as h\*w\*a\) differs by",
+    ),
+    (
+        before_export(wrong_on_noise_in_threes),
+        ValuesError,
+        "onnx at batch 3 of 32x32: descriptor differs by",
     ),
     (before_export(reordered_values), ShapeError, "attention_conv10 is float32"),
     (after_export(exchanged_outputs), OutputNamesError, "the outputs are attention_conv7, .*desc"),
