@@ -124,8 +124,8 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
         # Compiling takes longer than everything else of a quick run.
         engines=tuple(engine for engine in chosen if not (quick and engine == COMPILED)),
         batches=(1, 2) if quick else (1, 8, 32, 256) if gpu else (1, 8, 32),
-        rounds=2 if quick else 5,
-        seconds=0.01 if quick else 0.5,
+        rounds=2 if quick else 8,
+        seconds=0.01 if quick else 0.3,
         peaks=True,
         quick=quick,
     )

@@ -126,9 +126,9 @@ def batches(
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W], each channel of mean 0 and deviation 1."""
-    scale = torch.tensor(std, device=images.device) * 255
-    offset = torch.tensor(mean, device=images.device) / torch.tensor(std, device=images.device)
-    return (images.float() / scale - offset).permute(0, 3, 1, 2)
+    deviation = torch.tensor(std, device=images.device)
+    offset = torch.tensor(mean, device=images.device) / deviation
+    return (images.float() * (1 / (255 * deviation)) - offset).permute(0, 3, 1, 2)
 
 
 def augment(images: Tensor, flips: Tensor, shifts: Tensor) -> Tensor:

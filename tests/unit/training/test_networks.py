@@ -113,6 +113,22 @@ def test_dp_is_the_formula() -> None:
     assert torch.allclose(attention(local, g).map.flatten(1), scores.softmax(-1), atol=1e-6)
 
 
+@pytest.mark.parametrize(("compatibility", "channels"), [("pc", None), ("dp", 5), ("pc", 7)])
+def test_attention_runs_in_float32_under_autocast(compatibility: str, channels: int | None) -> None:
+    attention = AttentionEstimator(5, channels, 0.0, compatibility).eval()  # type: ignore[arg-type]
+    if attention.u is not None:
+        torch.nn.init.normal_(attention.u)
+    local = torch.randn(2, 5, 3, 4)
+    g = None if channels is None else torch.randn(2, channels)
+    expected = attention(local, g)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attention(local, g)
+    assert found.map.dtype == found.feature.dtype == torch.float32
+    # The projection of g is a linear layer, and pc ignores it.
+    assert torch.allclose(found.map, expected.map, atol=1e-6)
+    assert torch.allclose(found.feature, expected.feature, atol=1e-5)
+
+
 def test_sigmoid_averages_and_the_others_sum() -> None:
     local = torch.randn(2, 5, 3, 4)
     for normalisation in NORMALISE:
