@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).parents[1]
+OUTPUTS = [  # of the tiny network
+    "probabilities",
+    "attention_conv7",
+    "attention_conv10",
+    "attention_conv13",
+    "attention_fused",
+    "descriptor",
+]
 
 
 class Server:

@@ -12,6 +12,7 @@ Errors:
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Any, Literal, TypeVar, get_args
 Geometry = Literal["stretch", "center-crop"]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Normalisation = Literal["softmax", "sparsemax", "sigmoid", "one-hot"]
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 FILE_NAME = "manifest.json"
@@ -184,6 +187,38 @@ def read(folder: Path) -> Manifest:
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
     return _parse(data, path)
+
+
+def read_all(models: Path) -> list[tuple[Path, Manifest]]:
+    """Every complete bundle MODELS/NAME/VERSION with its folder, its files verified.
+
+    A folder without a manifest is none yet, and a name that begins with a dot is an export in
+    progress.
+
+    Raises:
+        BundleError: there is none, or one is broken or in a folder of another name.
+    """
+    found = []
+    for folder in sorted(path for path in models.glob("*/*") if path.is_dir()):
+        if folder.name.startswith(".") or folder.parent.name.startswith("."):
+            continue
+        if (folder / FILE_NAME).is_file():
+            found.append((folder, _read_named(folder)))
+        else:
+            logger.warning("%s has no %s: no bundle (yet)", folder, FILE_NAME)
+    if not found:
+        raise ManifestError(f"{models} holds no bundle NAME/VERSION/ with a {FILE_NAME}")
+    return found
+
+
+def _read_named(folder: Path) -> Manifest:
+    manifest = read(folder)
+    verify_files(folder, manifest)
+    if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
+        raise ManifestError(
+            f"{folder} holds {manifest.name}/{manifest.version}; the folders must have those names"
+        )
+    return manifest
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:

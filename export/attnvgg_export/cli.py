@@ -96,11 +96,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     bundle, found = verify(arguments.bundle)
     print(f"{arguments.bundle}: {len(bundle.files)} files as exported")
     for name, differences in found.items():
+        print(f"{name}: on {differences[0].batch} pictures within {limit_of(bundle.parity[name])}")
         for each in differences:
-            print(
-                f"{name} {each.output}: largest difference {each.largest:.2g} "
-                f"over {each.batch} pictures"
-            )
+            print(f"{name} {each.output}: largest difference {each.largest:.2g}")
     for name, file in graphs(bundle).items():
         if name not in found:
             print(f"{name}: {file} has its hash; it was not run, which needs libtorch")

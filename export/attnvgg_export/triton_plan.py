@@ -1,6 +1,5 @@
 """What a Triton model repository must hold for the bundles of a models folder."""
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from attnvgg_bundle.manifest import Manifest
 from attnvgg_export import triton_config as config
 from attnvgg_export.formats import graphs
 from attnvgg_export.triton_options import Options, RepositoryError
-
-logger = logging.getLogger(__name__)
 
 CONFIG = "config.pbtxt"
 GRAPH = "model.onnx"
@@ -62,20 +59,12 @@ def plan(models: Path, options: Options) -> list[Model]:
 
 
 def read(models: Path) -> list[Bundle]:
-    """Every bundle MODELS/NAME/VERSION, verified. A folder without a manifest is none yet."""
+    """Every bundle MODELS/NAME/VERSION, verified, and such as Triton can take."""
     if not models.is_dir():
         raise RepositoryError(f"MODELS_DIR is {models}, which is no folder; it must hold bundles")
-    found = []
-    for folder in sorted(path for path in models.glob("*/*") if path.is_dir()):
-        # An export in progress writes into a folder whose name starts with a dot.
-        if folder.name.startswith(".") or folder.parent.name.startswith("."):
-            continue
-        if (folder / manifests.FILE_NAME).is_file():
-            found.append(_read(folder))
-        else:
-            logger.warning("%s has no %s: no bundle (yet)", folder, manifests.FILE_NAME)
-    if not found:
-        raise RepositoryError(f"{models} holds no bundle NAME/VERSION/{manifests.FILE_NAME}")
+    found = [Bundle(folder, manifest) for folder, manifest in manifests.read_all(models)]
+    for bundle in found:
+        _check_bundle(bundle)
     return found
 
 
@@ -114,21 +103,14 @@ def _versions(
     return {b.manifest.version: {**files, name: b.folder / name} for b in bundles}
 
 
-def _read(folder: Path) -> Bundle:
-    found = manifests.read(folder)
-    manifests.verify_files(folder, found)
-    if (found.name, found.version) != (folder.parent.name, folder.name):
+def _check_bundle(bundle: Bundle) -> None:
+    if not VERSION.fullmatch(bundle.manifest.version):
         raise RepositoryError(
-            f"{folder} holds {found.name}/{found.version}; the folders must have those names"
+            f"{bundle.folder}: the version is {bundle.manifest.version!r}; Triton takes whole "
+            "numbers from 1 on, without leading zeros"
         )
-    if not VERSION.fullmatch(found.version):
-        raise RepositoryError(
-            f"{folder}: the version is {found.version!r}; Triton takes whole numbers from 1 on, "
-            "without leading zeros"
-        )
-    if broken := [label for label in found.labels if "\n" in label]:
-        raise RepositoryError(f"{folder}: the label {broken[0]!r} has a line break in it")
-    return Bundle(folder, found)
+    if broken := [label for label in bundle.manifest.labels if "\n" in label]:
+        raise RepositoryError(f"{bundle.folder}: the label {broken[0]!r} has a line break in it")
 
 
 def _check_name(name: str, names: set[str]) -> None:

@@ -1,6 +1,5 @@
 """Which bundles there are, and which one a request means."""
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -8,8 +7,6 @@ from typing import Generic, TypeVar
 from attnvgg_bundle import manifest as manifests
 from attnvgg_bundle.manifest import BundleError, Manifest
 from attnvgg_serving.errors import ModelNotFound, StartError
-
-logger = logging.getLogger(__name__)
 
 M = TypeVar("M")
 
@@ -33,17 +30,10 @@ def scan(models: Path) -> list[Bundle]:
             f"ATTNVGG_MODELS is {str(models)!r}, which is no folder (looked from {Path.cwd()}); "
             "it must hold bundles as NAME/VERSION/"
         )
-    found = []
-    # An export in progress writes into a folder whose name starts with a dot.
-    folders = (path for path in models.glob("*/*") if path.is_dir() and path.name[0] != ".")
-    for folder in sorted(folders):
-        if (folder / manifests.FILE_NAME).is_file():
-            found.append(_read(folder))
-        else:
-            logger.warning("%s has no %s: no bundle (yet)", folder, manifests.FILE_NAME)
-    if not found:
-        raise StartError(f"{models} holds no bundle NAME/VERSION/ with a {manifests.FILE_NAME}")
-    return found
+    try:
+        return [Bundle(folder, manifest) for folder, manifest in manifests.read_all(models)]
+    except BundleError as error:
+        raise StartError(str(error)) from error
 
 
 def default_name(models: Path, configured: str | None, names: set[str]) -> str:
@@ -105,17 +95,3 @@ class Registry(Generic[M]):
             there = ", ".join(sorted(versions, key=version_key))
             raise ModelNotFound(f"{name} has no version {version!r}; it has {there}")
         return versions[version]
-
-
-def _read(folder: Path) -> Bundle:
-    try:
-        manifest = manifests.read(folder)
-        manifests.verify_files(folder, manifest)
-    except BundleError as error:
-        raise StartError(str(error)) from error
-    named = (folder.parent.name, folder.name)
-    if (manifest.name, manifest.version) != named:
-        raise StartError(
-            f"{folder} holds {manifest.name}/{manifest.version}; the folders must have those names"
-        )
-    return Bundle(folder, manifest)

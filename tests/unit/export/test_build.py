@@ -15,29 +15,16 @@ from attnvgg_export.cli import main
 from attnvgg_export.errors import OutputError
 from attnvgg_export.graph import ExportGraph, run
 from attnvgg_training import checkpoint, models
-
-NAMES = [
-    "probabilities",
-    "attention_conv7",
-    "attention_conv10",
-    "attention_conv13",
-    "attention_fused",
-    "descriptor",
-]
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_models: Path) -> Path:
-    return tiny_models / "tiny" / "1"
+from support import OUTPUTS
 
 
 def test_the_graph_gives_the_outputs_of_the_contract(bundle: Path) -> None:
     session = golden.session_of(bundle / "model.onnx")
     assert [(i.name, i.type) for i in session.get_inputs()] == [("image", "tensor(uint8)")]
-    assert [o.name for o in session.get_outputs()] == NAMES
+    assert [o.name for o in session.get_outputs()] == OUTPUTS
     assert {o.type for o in session.get_outputs()} == {"tensor(float)"}
     found = golden.run(session, np.zeros((5, 32, 32, 3), np.uint8))
-    assert [found[name].shape[1:] for name in NAMES] == [
+    assert [found[name].shape[1:] for name in OUTPUTS] == [
         (3,),
         (16, 16),
         (8, 8),
@@ -46,7 +33,7 @@ def test_the_graph_gives_the_outputs_of_the_contract(bundle: Path) -> None:
         (88,),
     ]
     assert np.allclose(found["probabilities"].sum(1), 1, atol=1e-5)
-    for name in NAMES[1:5]:
+    for name in OUTPUTS[1:5]:
         assert np.allclose(found[name].sum((1, 2)), 1, atol=1e-5)
 
 
@@ -59,7 +46,7 @@ def test_the_answers_are_those_of_the_uncut_checkpoint(bundle: Path, tiny_checkp
     script = torchscript.load(bundle / "model.torchscript.pt")
     with torch.inference_mode():
         scripted = script(torch.from_numpy(image))
-    for index, name in enumerate(NAMES):
+    for index, name in enumerate(OUTPUTS):
         scale = expected[name][0].numel() if name.startswith("attention") else 1
         assert np.allclose(found[name] * scale, expected[name] * scale, atol=1e-4)
         assert np.allclose(scripted[index] * scale, expected[name] * scale, atol=1e-4)
@@ -97,7 +84,7 @@ def test_golden_pictures_are_photos_and_noise_with_pytorchs_answers(bundle: Path
     with np.load(bundle / "golden.npz", allow_pickle=False) as stored:
         assert stored["image"].shape == (16, 32, 32, 3)
         assert stored["image"].dtype == np.uint8
-        assert list(stored.files) == ["image", *NAMES]
+        assert list(stored.files) == ["image", *OUTPUTS]
 
 
 def test_the_output_folder_must_be_new_and_named_after_a_version(

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from attnvgg_bundle import preprocess
-from attnvgg_bundle.manifest import IntegrityError, Sizes
+from attnvgg_bundle.manifest import IntegrityError, ManifestError, Sizes
 from attnvgg_export import triton_plan
 from attnvgg_export.cli import main
 from attnvgg_export.triton_options import Options, RepositoryError
@@ -370,7 +370,7 @@ def damaged(models: Path) -> None:
         (renamed("plain-decode"), RepositoryError, "'plain-decode' has the name of a model"),
         (
             lambda models: edit(models / "plain" / "1", name="other"),
-            RepositoryError,
+            ManifestError,
             "plain/1 holds other/1; the folders must have those names",
         ),
         (
@@ -397,7 +397,7 @@ def damaged(models: Path) -> None:
             r"plain/2 has no model\.onnx, which --format onnx needs",
         ),
         (shutil.rmtree, RepositoryError, "MODELS_DIR is .*, which is no folder"),
-        (emptied, RepositoryError, "holds no bundle"),
+        (emptied, ManifestError, "holds no bundle"),
         (
             lambda models: (models.parent / "triton-models").write_text(""),
             RepositoryError,

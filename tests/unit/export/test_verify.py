@@ -15,20 +15,7 @@ from attnvgg_bundle.manifest import IntegrityError, ManifestError
 from attnvgg_export import golden
 from attnvgg_export.cli import main
 from attnvgg_export.errors import ValuesError
-
-NAMES = [
-    "probabilities",
-    "attention_conv7",
-    "attention_conv10",
-    "attention_conv13",
-    "attention_fused",
-    "descriptor",
-]
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_models: Path) -> Path:
-    return tiny_models / "tiny" / "1"
+from support import OUTPUTS
 
 
 @pytest.fixture
@@ -39,7 +26,7 @@ def copy(bundle: Path, tmp_path: Path) -> Path:
 def test_verify_accepts_what_was_exported(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(copy)]) == 0
     printed = capsys.readouterr().out
-    assert all(f"{name}: largest difference" in printed for name in NAMES)
+    assert all(f"{name}: largest difference" in printed for name in OUTPUTS)
 
 
 def test_verify_finds_a_flipped_byte(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
