@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"attnvgg-export: {type(error).__name__}: {error}", file=sys.stderr)
         return 1 if _is_difference(error) else 2
     except ImportError as error:
-        print(f"attnvgg-export: {error}; pip install 'attnvgg[export]'", file=sys.stderr)
+        extra = "export" if arguments.command == "build" else "serve"
+        print(f"attnvgg-export: {error}; pip install 'attnvgg[{extra}]'", file=sys.stderr)
         return 2
 
 

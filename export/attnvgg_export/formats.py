@@ -30,7 +30,7 @@ class Spread:
     variation: float
 
     def __str__(self) -> str:
-        return f"{self.variation:.0%} of a picture's total (total variation)"
+        return f"{self.variation:.0%} of a map's total in the worst picture"
 
 
 Limit = Tolerance | Spread

@@ -82,19 +82,22 @@ def test_no_test_and_no_script_needs_the_shared_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "call"),
+    ("missing", "module", "call", "extra"),
     [
-        ("training.commands", "train()"),
-        ("training.commands", "evaluate()"),
-        ("export.cli", "main(['build', 'x', '--out', 'm/1'])"),
+        ("torch", "training.commands", "train()", "train"),
+        ("torch", "training.commands", "evaluate()", "train"),
+        ("torch", "export.cli", "main(['build', 'x', '--out', 'm/1'])", "export"),
+        ("onnxruntime", "export.cli", "main(['verify', 'x'])", "serve"),
     ],
 )
-def test_without_torch_a_command_names_the_missing_extra(module: str, call: str) -> None:
+def test_a_command_names_the_extra_that_is_missing(
+    missing: str, module: str, call: str, extra: str
+) -> None:
     code = (
-        "import sys; sys.modules['torch'] = None\n"
+        f"import sys; sys.modules['{missing}'] = None\n"
         f"import attnvgg_{module} as commands\nsys.exit(commands.{call})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "pip install 'attnvgg[" in done.stderr
+    assert f"pip install 'attnvgg[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
