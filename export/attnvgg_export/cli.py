@@ -21,7 +21,7 @@ formats of build:
 {listing()}
 
 inspect, verify and triton need no torch.
-Exit codes: 0 done, 1 it differs, 2 the input cannot be used.
+Exit codes: 0 done, 1 it differs, 2 the input cannot be used, 130 interrupted.
 """
 
 
@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     commands = {"build": _build, "inspect": _inspect, "verify": _verify, "triton": _triton}
     try:
         return commands[arguments.command](arguments)
+    except KeyboardInterrupt:
+        return 130  # what was half-written is gone by now
     # Every package's errors are ValueErrors; ONNX and torch stay unimported until needed.
     except (ValueError, OSError) as error:
         print(f"attnvgg-export: {type(error).__name__}: {error}", file=sys.stderr)
