@@ -7,10 +7,9 @@ manifest is written last.
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from torch import nn
 
 from attnvgg_bundle import manifest
 from attnvgg_bundle.manifest import File, Input, Level, Manifest, Output, Sizes
-from attnvgg_export import card, golden, held_out, parity, quantize, writers
+from attnvgg_export import card, golden, judge, quantize, writers
 from attnvgg_export.errors import FormatError, OutputError
-from attnvgg_export.formats import FORMATS, limit
+from attnvgg_export.formats import FORMATS
 from attnvgg_export.graph import ExportGraph, folded, without_dead_weight
-from attnvgg_export.writers import Runner, Written, reference
+from attnvgg_export.writers import reference
 from attnvgg_training import checkpoint, data
 from attnvgg_training.checkpoint import Record
 from attnvgg_training.models import gmacs_of, parameters
@@ -72,24 +71,19 @@ def build(
         provenance = _provenance(source, record, model, cut)
         head = {"name": name, "version": version, **_metadata(record, spec, provenance)}
         written = writers.write(graph, spec, formats, folder, head, calibration)
-        report = _check(whole, light, written, spec)
-        scores = _hold_out(written, dataset) if dataset else {}
-        outputs = _outputs(graph, spec)
-        bundle = Manifest(
-            name=name,
-            version=version,
-            labels=record.labels,
-            input=spec,
-            outputs=outputs,
-            levels=_levels(graph, outputs),
+        report = judge.compare(whole, light, written, spec)
+        scores = judge.hold_out(written, dataset) if dataset else {}
+        provenance["graphs"] = {name: each.facts for name, each in written.items()}
+        bundle = replace(
+            _manifest(name, version, record, graph, spec),
             files=_files(folder),  # so far; the card lists the graphs
-            metrics={**record.metrics, **_exported(scores)},
-            provenance={**provenance, "graphs": {n: w.facts for n, w in written.items()}},
-            parity=_with_scores(report, scores),
+            metrics={**record.metrics, **judge.metrics(scores)},
+            provenance=provenance,
+            parity=judge.with_scores(report, scores),
         )
         _write_golden(whole, spec, folder)
         _write_records(bundle, source, notes, folder)
-        _finish(bundle, folder)
+        replace(bundle, files=_files(folder)).write(folder)  # the hashes of everything, and last
         return golden.verify(folder)[0]
 
 
@@ -153,70 +147,11 @@ def _metadata(record: Record, spec: Input, provenance: dict[str, Any]) -> dict[s
     }
 
 
-def _check(
-    whole: ExportGraph, light: ExportGraph, written: Mapping[str, Written], spec: Input
-) -> dict[str, Any]:
-    """Compares every format with PyTorch on photos and random pictures: with the whole network,
-    and at other sizes, where its dead branch may have pooled everything away, with the light one.
-    """
-    images, sizes = golden.pictures(spec, count=max(parity.BATCHES)), parity.other_sizes(spec)
-    # From the end too, so that every batch size meets photos and random pixels.
-    batches = [image for n in parity.BATCHES for image in (images[:n], images[-n:])]
-    expected = [reference(whole, image) for image in batches]
-    others = [golden.pictures(spec, 11, size)[::5] for size in sizes]
-    expected += [reference(light, image) for image in others]
-    batches += others
-    report: dict[str, Any] = {}
-    for name, each in written.items():
-        allowed = limit(name, {whole.model.normalisation})
-        differences: list[parity.Difference] = []
-        for called, runner in each.runners.items():
-            for image, right in zip(batches, expected, strict=True):
-                batch, height, width, _ = image.shape
-                where = f"{called} at batch {batch} of {height}x{width}"
-                differences += parity.compare(right, runner(image), allowed, where)
-        report[name] = parity.report(differences, allowed, sizes)
-    versions = {n: metadata.version(n) for n in ("torch", "onnx", "onnxscript", "onnxruntime")}
-    return {**report, "versions": versions}
-
-
-def _hold_out(written: Mapping[str, Written], dataset: data.Dataset) -> dict[str, dict[str, Any]]:
-    """Scores the ONNX formats on the test split; raises HeldOutError where one loses too much."""
-    runners: dict[str, Runner] = {n: w.runners[n] for n, w in written.items() if n != "torchscript"}
-    images, targets = dataset.test.images.numpy(), dataset.test.targets.numpy()
-    scores = held_out.measure(runners, "onnx", images, targets)
-    for name, score in scores.items():
-        allowed = FORMATS[name].held_out
-        if allowed is not None:
-            held_out.check(name, score, scores["onnx"], allowed)
-    return scores
-
-
-def _exported(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The accuracy of the exported graphs, for the manifest's metrics."""
-    if not scores:
-        return {}
-    first = scores["onnx"]
-    others = {
-        f"exported_test_accuracy_{name}": score["accuracy"]
-        for name, score in scores.items()
-        if name != "onnx"
-    }
-    return {
-        "exported_test_accuracy": first["accuracy"],
-        "exported_test_pictures": first["pictures"],
-        **others,
-    }
-
-
-def _with_scores(report: dict[str, Any], scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """parity.json: what was found on held-out pictures goes beside the differences of a format."""
-    for name, score in scores.items():
-        allowed = FORMATS[name].held_out
-        if allowed is not None:
-            lost = scores["onnx"]["accuracy"] - score["accuracy"]
-            report[name]["held_out"] = {**score, "loss": lost, "allowed": asdict(allowed)}
-    return report
+def _manifest(name: str, version: str, record: Record, graph: ExportGraph, spec: Input) -> Manifest:
+    """What is known before anything is written."""
+    outputs = _outputs(graph, spec)
+    levels = _levels(graph, outputs)
+    return Manifest(name, version, record.labels, spec, outputs, levels, files={})
 
 
 def _write_golden(whole: ExportGraph, spec: Input, folder: Path) -> None:
@@ -266,11 +201,6 @@ def _provenance(source: Path, record: Record, model: nn.Module, cut: nn.Module) 
         "data": record.data,
         **record.provenance,
     }
-
-
-def _finish(bundle: Manifest, folder: Path) -> None:
-    """The hashes of everything, and the manifest last."""
-    replace(bundle, files=_files(folder)).write(folder)
 
 
 def _files(folder: Path) -> dict[str, File]:

@@ -46,19 +46,14 @@ def write(
     for name in sorted(formats, key=list(FORMATS).index):
         path = folder / FORMATS[name].file
         if name == "torchscript":
-            torchscript.export(graph, spec.height, spec.width, path, metadata)
-            script = torchscript.load(path)
-            facts = {"parameters": parameters_of(graph), "bytes": path.stat().st_size}
-            done[name] = Written({name: _script_runner(script, graph)}, facts)
-            continue
-        model, witnesses = _onnx_model(name, graph, spec, folder, calibration)
-        onnx_graph.describe(model, metadata)
-        facts = _facts(model)
-        parts = onnx_graph.save(model, path)
-        _check_interface(path, graph, spec)
-        facts["bytes"] = sum(part.stat().st_size for part in parts)
-        session = golden.session_of(path)
-        done[name] = Written({name: _session_runner(session), **witnesses}, facts)
+            done[name] = _write_script(graph, spec, path, metadata)
+        else:
+            model, witnesses = _onnx_model(name, graph, spec, folder, calibration)
+            onnx_graph.describe(model, metadata)
+            written = _write_onnx(model, path)
+            _check_interface(path, graph, spec)
+            runner = _session_runner(golden.session_of(path))
+            done[name] = Written({name: runner, **witnesses}, written)
     return done
 
 
@@ -67,9 +62,19 @@ def reference(graph: ExportGraph, image: NDArray[np.uint8]) -> dict[str, NDArray
     return {name: value.numpy() for name, value in run(graph, torch.from_numpy(image)).items()}
 
 
-def parameters_of(graph: ExportGraph) -> int:
-    """The weights of a graph, the folded norms' scales and shifts included."""
-    return sum(t.numel() for t in graph.state_dict().values())
+def _write_script(graph: ExportGraph, spec: Input, path: Path, metadata: dict[str, Any]) -> Written:
+    torchscript.export(graph, spec.height, spec.width, path, metadata)
+    runner = _script_runner(torchscript.load(path), graph)
+    weights = sum(t.numel() for t in graph.state_dict().values())
+    return Written({"torchscript": runner}, {"parameters": weights, "bytes": path.stat().st_size})
+
+
+def _write_onnx(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
+    """Writes the model with its parts; returns what the report says of it."""
+    numbers = [int(np.prod(tensor.dims)) for tensor in model.graph.initializer]
+    facts = {"nodes": len(model.graph.node), "parameters": sum(numbers)}
+    parts = onnx_graph.save(model, path)
+    return {**facts, "bytes": sum(part.stat().st_size for part in parts)}
 
 
 def _onnx_model(
@@ -90,11 +95,6 @@ def _onnx_model(
         witness = {"fp16 in PyTorch": lambda image: reference(half, image)}
         return onnx_graph.export(half, spec), witness
     return onnx_graph.export(graph, spec), {}
-
-
-def _facts(model: onnx.ModelProto) -> dict[str, Any]:
-    numbers = [int(np.prod(tensor.dims)) for tensor in model.graph.initializer]
-    return {"nodes": len(model.graph.node), "parameters": sum(numbers)}
 
 
 def _session_runner(session: Any) -> Runner:
