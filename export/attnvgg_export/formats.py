@@ -86,10 +86,10 @@ FORMATS = {
 }
 
 
-def limit(name: str, normalisations: set[str]) -> Limit:
-    """How far a format of a network with these normalisations may be off."""
+def limit(name: str, normalisation: str) -> Limit:
+    """How far a format of a network with this normalisation may be off."""
     usual = FORMATS[name].limit
-    return SPARSEMAX if usual == FLOAT32 and "sparsemax" in normalisations else usual
+    return SPARSEMAX if usual == FLOAT32 and normalisation == "sparsemax" else usual
 
 
 def limit_of(report: dict[str, Any]) -> Limit:

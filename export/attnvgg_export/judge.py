@@ -9,7 +9,8 @@ from attnvgg_bundle.manifest import Input
 from attnvgg_export import golden, held_out, parity
 from attnvgg_export.formats import FORMATS, limit
 from attnvgg_export.graph import ExportGraph
-from attnvgg_export.writers import Runner, Written, reference
+from attnvgg_export.held_out import Runner
+from attnvgg_export.writers import Written, reference
 from attnvgg_training.data import Dataset
 
 
@@ -28,7 +29,7 @@ def compare(
     batches += others
     report: dict[str, Any] = {}
     for name, each in written.items():
-        allowed = limit(name, {whole.model.normalisation})
+        allowed = limit(name, whole.model.normalisation)
         differences: list[parity.Difference] = []
         for called, runner in each.runners.items():
             for image, right in zip(batches, expected, strict=True):

@@ -97,9 +97,11 @@ def report(
 
 
 def total_variation(right: NDArray[Any], found: NDArray[Any]) -> NDArray[np.float64]:
-    """Half the sum of |difference| of each picture: how much of its total is elsewhere; [B]."""
-    off = np.abs(found.astype(np.float64) - right).reshape(len(right), -1)
-    return np.asarray(off.sum(1) / 2)
+    """How much of each picture's total is elsewhere, [B]: half the sum of |difference|, divided by
+    the expected total, which is 1 but for sigmoid's maps."""
+    axes = tuple(range(1, right.ndim))
+    off = np.abs(found.astype(np.float64) - right).sum(axes) / 2
+    return np.asarray(off / np.maximum(right.sum(axes, dtype=np.float64), 1e-9))
 
 
 def _cells(

@@ -1,6 +1,6 @@
 """Writes a bundle's graphs, and gives what runs each of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ from attnvgg_bundle.manifest import Input
 from attnvgg_export import golden, onnx_graph, parity, quantize, torchscript
 from attnvgg_export.formats import FORMATS
 from attnvgg_export.graph import ExportGraph, halved, run
-
-Runner = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
+from attnvgg_export.held_out import Runner
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,8 @@ def _onnx_model(
         half = ExportGraph(halved(graph.model), graph.mean, graph.std).eval()
         # ONNX Runtime's CPU runs float16 convolutions in float32, where nothing can overflow;
         # PyTorch's runs them in float16, as a GPU will.
-        witness = {"fp16 in PyTorch": lambda image: reference(half, image)}
-        return onnx_graph.export(half, spec), witness
+        witnesses: dict[str, Runner] = {"fp16 in PyTorch": lambda image: reference(half, image)}
+        return onnx_graph.export(half, spec), witnesses
     return onnx_graph.export(graph, spec), {}
 
 

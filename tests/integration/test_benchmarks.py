@@ -195,3 +195,15 @@ def test_the_peak_of_int8_is_computed_in_int8(script: Importer, tmp_path: Path) 
     onnxruntime.InferenceSession(chain.SerializeToString(), options, ["CPUExecutionProvider"])
     nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
     assert Counter(node.op_type for node in nodes)["QLinearConv"] == peaks.DEPTH
+
+
+def test_golden_pictures_on_another_provider(tiny_models: Path) -> None:
+    program = ROOT / "benchmarks" / "gpu" / "golden.py"
+    command = [sys.executable, program, tiny_models / "tiny" / "1"]
+    done = subprocess.run([*command, "CPUExecutionProvider"], capture_output=True, text=True)
+    assert "onnx {}: within 0.0001 + 0.1% of the value" in done.stdout, done.stderr
+    assert "onnx {} attention_conv10: " in done.stdout
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        other = subprocess.run([*command, "CUDAExecutionProvider"], capture_output=True, text=True)
+        assert other.returncode != 0
+        assert "within" not in other.stdout
