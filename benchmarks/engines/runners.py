@@ -15,8 +15,8 @@ from networks import Network
 from numpy.typing import NDArray
 from settings import COMPILED, DATATYPE, EAGER_BF16, EAGER_FP16, ORT, ORT_INT8, SCRIPT, Job
 
+from attnvgg_bundle.compare import ValuesError
 from attnvgg_export import parity, torchscript, writers
-from attnvgg_export.errors import ValuesError
 from attnvgg_export.formats import FLOAT32, FORMATS, Limit
 from attnvgg_serving.engines.onnxruntime import session_options
 
@@ -58,7 +58,7 @@ def check(engine: str, network: Network, run: Run, reference: Run, batches: Sequ
         The share of all pictures to which both give the same label.
 
     Raises:
-        ParityError: outputs differ by more than their type explains, or the labels of a trained
+        DifferenceError: outputs differ by more than their type explains, or the labels of a trained
             network do.
     """
     for batch in batches:

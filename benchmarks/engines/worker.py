@@ -19,6 +19,7 @@ import runners
 import torch
 from settings import EAGER, Job
 
+from attnvgg_bundle.manifest import BundleError
 from attnvgg_export.errors import ExportError
 from attnvgg_training.errors import TrainingError
 
@@ -122,7 +123,7 @@ def main(source: str, target: str) -> None:
     try:
         with TemporaryDirectory() as folder:
             found = measure(job, Path(folder))
-    except (ExportError, TrainingError) as error:
+    except (BundleError, ExportError, TrainingError) as error:
         raise SystemExit(str(error)) from error
     Path(target).write_text(json.dumps(found), encoding="utf-8")
 

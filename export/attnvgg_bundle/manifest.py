@@ -8,6 +8,8 @@ Errors:
     BundleError (ValueError)
     ├── ManifestError   manifest.json is missing, unreadable, or of a newer schema
     └── IntegrityError  a listed file is missing or is not the one that was exported
+
+attnvgg_bundle.compare adds those of outputs that are not the expected ones.
 """
 
 import hashlib
@@ -203,7 +205,7 @@ def read_all(models: Path) -> list[tuple[Path, Manifest]]:
         if folder.name.startswith(".") or folder.parent.name.startswith("."):
             continue
         if (folder / FILE_NAME).is_file():
-            found.append((folder, _read_named(folder)))
+            found.append((folder, read_named(folder)))
         else:
             logger.warning("%s has no %s: no bundle (yet)", folder, FILE_NAME)
     if not found:
@@ -211,7 +213,12 @@ def read_all(models: Path) -> list[tuple[Path, Manifest]]:
     return found
 
 
-def _read_named(folder: Path) -> Manifest:
+def read_named(folder: Path) -> Manifest:
+    """The manifest of the bundle NAME/VERSION in `folder`, its files verified.
+
+    Raises:
+        BundleError: it is broken, or in a folder of another name.
+    """
     manifest = read(folder)
     verify_files(folder, manifest)
     if (manifest.name, manifest.version) != (folder.parent.name, folder.name):

@@ -6,16 +6,19 @@ gets a verbatim copy), so it imports nothing but the standard library, numpy and
 How a picture becomes RGB, in this order:
 
 1. JPEG, PNG and WebP are read, by content and not by name; everything else is refused.
-2. The size in the header is checked against the limit before any pixel is decoded.
+2. The parts that a file is made of are counted, and the size in its header is checked against
+   the limits, before any pixel is decoded.
 3. Of an animated picture the first frame counts.
 4. EXIF orientation is applied.
-5. 16-bit grey keeps its upper 8 bits; transparent pixels are laid over white; palette, grey,
-   1-bit and CMYK are converted by Pillow. Colour profiles are ignored.
+5. 16 bits keep their upper 8; transparent pixels are laid over white; palette, grey, 1-bit and
+   CMYK are converted by Pillow. Colour profiles are ignored.
 
 JPEG draft mode is never used: the same bytes give the same pixels at every target size.
 """
 
 import io
+import re
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +27,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 25_000_000
+# JPEG has no longer sides. A strip of one pixel's width costs Pillow a gigabyte in row pointers.
+MAX_SIDE = 65_535
+# Every scan of a progressive JPEG passes over all pixels, and one of 42 bytes is a valid scan:
+# without a limit 10 MB decode for an hour. Encoders write about ten.
+MAX_SCANS = 64
+# What Pillow reads in Python, one by one: 10 MB of tiny EXIF segments or colour profiles took
+# it 20 s. Real files have a few dozen of them.
+MAX_SEGMENTS = 512
+# Parts that hold pixels may be many: some encoders cut them into pieces of 4 KB.
+MAX_CHUNKS = 50_000
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -33,6 +46,8 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 GEOMETRIES = ("stretch", "center-crop")
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xff]")
 Geometry = Literal["stretch", "center-crop"]
 Box = tuple[float, float, float, float]
 
@@ -70,6 +85,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises:
         PictureError: see its codes.
     """
+    _check_parts(data)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.width, image.height, max_pixels)
@@ -105,6 +121,11 @@ def fit(image: Image.Image, height: int, width: int, geometry: Geometry, filter:
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if max(width, height) > MAX_SIDE:
+        raise PictureError(
+            "image_too_large",
+            f"the picture has {width} x {height} pixels; a side may have {MAX_SIDE:,}",
+        )
     if width * height > max_pixels:
         raise PictureError(
             "image_too_large",
@@ -113,11 +134,52 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
+def _check_parts(data: bytes) -> None:
+    """Refuses files whose parts are so many that reading them is the attack."""
+    if data.startswith(_JPEG):
+        markers = list(_jpeg_markers(data))
+        _limit("scans", markers.count(0xDA), MAX_SCANS)
+        _limit("segments", len(markers), MAX_SEGMENTS)
+    elif data.startswith(_PNG):
+        chunks = list(_png_chunks(data))
+        _limit("chunks", len(chunks), MAX_CHUNKS)
+        beside = sum(kind not in (b"IDAT", b"fdAT", b"fcTL") for kind in chunks)
+        _limit("chunks beside the pixels", beside, MAX_SEGMENTS)
+
+
+def _limit(parts: str, found: int, most: int) -> None:
+    if found > most:
+        raise PictureError("invalid_image", f"the file has more than {most} {parts}")
+
+
+def _jpeg_markers(data: bytes) -> Iterator[int]:
+    """The markers up to the end of the picture, a few more than allowed at most."""
+    at = len(_JPEG) - 1
+    for _ in range(MAX_SEGMENTS + 1):
+        # After a scan's header come its pixels, in which 0xFF is followed by 0 or by a restart.
+        found = _MARKER.search(data, at)
+        if found is None or found[0][1] == 0xD9:
+            return
+        yield found[0][1]
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        if found[0][1] == 0xFF:  # padding before a marker; Pillow reads it byte by byte
+            at = found.end() - 1
+
+
+def _png_chunks(data: bytes) -> Iterator[bytes]:
+    """The kinds of the chunks, a few more than allowed at most."""
+    at = len(_PNG)
+    for _ in range(MAX_CHUNKS + 1):
+        if at + 8 > len(data):
+            return
+        yield data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+
+
 def _unidentified(data: bytes) -> PictureError:
     if not data:
         return PictureError("invalid_image", "the picture is empty: 0 bytes")
-    known = data[:3] == b"\xff\xd8\xff" or data[:8] == b"\x89PNG\r\n\x1a\n" or data[8:12] == b"WEBP"
-    if known:
+    if data.startswith((_JPEG, _PNG)) or data[8:12] == b"WEBP":
         return PictureError("invalid_image", "the picture is damaged: its header cannot be read")
     return PictureError(
         "unsupported_media_type",

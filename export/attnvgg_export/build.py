@@ -53,7 +53,8 @@ def build(
         DataError: `pictures` cannot be read, or has other classes than the checkpoint.
         FormatError: a format is unknown, or lacks what it is made of.
         OutputError: `out` exists, is badly named, or cannot be written.
-        ParityError: an exported graph differs from the checkpoint; nothing is written.
+        ParityError, DifferenceError: an exported graph differs from the checkpoint; nothing is
+            written.
         IntegrityError: what lies on the disk is not what was to be written.
     """
     _check_formats(formats, pictures)

@@ -44,9 +44,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _is_difference(error: Exception) -> bool:
+    from attnvgg_bundle.compare import DifferenceError
     from attnvgg_export.errors import ParityError
 
-    return isinstance(error, ParityError | manifest.IntegrityError)
+    return isinstance(error, ParityError | DifferenceError | manifest.IntegrityError)
 
 
 def _parser() -> argparse.ArgumentParser:

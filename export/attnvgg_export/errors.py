@@ -4,14 +4,11 @@
     ├── OutputError        the output folder cannot be used
     ├── FormatError        a format is unknown, or lacks what it is made of
     └── ParityError        an exported graph does not compute what the checkpoint computes
-        ├── OutputNamesError   other outputs, or in another order
         ├── AxesError          an axis that must be free is fixed, or the other way round
-        ├── ShapeError         an output of another shape or type
-        ├── ValuesError        other values; names the output and the largest difference
         └── HeldOutError       less accurate, or maps elsewhere, on held-out pictures
 
-Damaged bundles raise the errors of attnvgg_bundle.manifest, damaged checkpoints those of
-attnvgg_training.checkpoint.
+Outputs that differ raise the errors of attnvgg_bundle.compare, damaged bundles those of
+attnvgg_bundle.manifest, damaged checkpoints those of attnvgg_training.checkpoint.
 """
 
 
@@ -31,20 +28,8 @@ class ParityError(ExportError):
     """An exported graph does not compute what the checkpoint computes."""
 
 
-class OutputNamesError(ParityError):
-    """The graph has other outputs, or has them in another order."""
-
-
 class AxesError(ParityError):
     """An axis that must be free is fixed, or the other way round."""
-
-
-class ShapeError(ParityError):
-    """An output has another shape or type."""
-
-
-class ValuesError(ParityError):
-    """An output has other values."""
 
 
 class HeldOutError(ParityError):

@@ -1,39 +1,23 @@
 """The formats of a bundle: their files, what they are for, how far they may be off. No torch."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from attnvgg_bundle.limits import Limit, Spread, Tolerance, limit_of
 from attnvgg_bundle.manifest import Manifest
 
-
-@dataclass(frozen=True)
-class Tolerance:
-    """A value v may differ from the expected e by absolute + relative * |e|; in a map, which is
-    compared as h * w * a, by maps + relative * |e|."""
-
-    absolute: float
-    relative: float
-    maps: float
-
-    def __str__(self) -> str:
-        return f"{self.absolute:g} + {self.relative:.1%} of the value"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """For graphs of other arithmetic, where single cells of a peaky map say little.
-
-    Of no picture may probabilities or a map have a total variation distance from the expected of
-    more than `variation`, nor the descriptor a distance of more than that part of its length.
-    """
-
-    variation: float
-
-    def __str__(self) -> str:
-        return f"{self.variation:.0%} of a map's total in the worst picture"
-
-
-Limit = Tolerance | Spread
+__all__ = [
+    "FORMATS",
+    "Format",
+    "HeldOut",
+    "Limit",
+    "Spread",
+    "Tolerance",
+    "graphs",
+    "limit",
+    "limit_of",
+    "listing",
+    "table",
+]
 
 
 @dataclass(frozen=True)
@@ -90,12 +74,6 @@ def limit(name: str, normalisation: str) -> Limit:
     """How far a format of a network with this normalisation may be off."""
     usual = FORMATS[name].limit
     return SPARSEMAX if usual == FLOAT32 and normalisation == "sparsemax" else usual
-
-
-def limit_of(report: dict[str, Any]) -> Limit:
-    """The limit that a format's part of parity.json names."""
-    stored = report["tolerance"]
-    return Spread(**stored) if "variation" in stored else Tolerance(**stored)
 
 
 def graphs(bundle: Manifest) -> dict[str, str]:

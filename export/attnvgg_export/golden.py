@@ -1,8 +1,7 @@
 """Golden pictures: what a bundle must answer, wherever it runs. No torch here.
 
-golden.npz holds 16 pictures, uint8 `image` [16, H, W, 3], and PyTorch's float32 answer to each,
-under the outputs' names. The pictures are the free photos that ship with this package (NOTICE
-beside them says whose), brought to the input size, and random pixels.
+attnvgg_bundle.golden says what golden.npz holds. The pictures are the free photos that ship with
+this package (NOTICE beside them says whose), brought to the input size, and random pixels.
 """
 
 from importlib import resources
@@ -12,13 +11,16 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from attnvgg_bundle import golden as stored
 from attnvgg_bundle import manifest
+from attnvgg_bundle.golden import FILE_NAME
 from attnvgg_bundle.manifest import Input, IntegrityError, Manifest
 from attnvgg_bundle.preprocess import decode, fit
 from attnvgg_export import parity
-from attnvgg_export.formats import graphs, limit_of
+from attnvgg_export.formats import graphs
 
-FILE_NAME = "golden.npz"
+__all__ = ["COUNT", "FILE_NAME", "pictures", "run", "session_of", "verify"]
+
 COUNT = 16
 
 
@@ -55,18 +57,16 @@ def verify(folder: Path) -> tuple[Manifest, dict[str, list[parity.Difference]]]:
 
     Raises:
         BundleError: the manifest or a file is not what was exported.
-        ParityError: a graph answers something else.
+        DifferenceError: a graph answers something else.
     """
     bundle = manifest.read(folder)
     manifest.verify_files(folder, bundle)
     for name in ("model.onnx", FILE_NAME):
         if name not in bundle.files:
             raise IntegrityError(f"{folder}: the manifest lists no {name}")
-    with np.load(folder / FILE_NAME, allow_pickle=False) as stored:
-        golden = {name: stored[name] for name in stored.files}
-    image = golden.pop("image")
+    image, expected = stored.read(folder)
     return bundle, {
-        name: _verify_graph(folder / file, bundle, name, image, golden)
+        name: _verify_graph(folder / file, bundle, name, image, expected)
         for name, file in graphs(bundle).items()
         if file.endswith(".onnx")
     }
@@ -77,14 +77,12 @@ def _verify_graph(
     bundle: Manifest,
     name: str,
     image: NDArray[np.uint8],
-    golden: dict[str, NDArray[np.float32]],
+    expected: dict[str, NDArray[np.float32]],
 ) -> list[parity.Difference]:
     session = session_of(path)
     bundle.check_labels(session.get_modelmeta().custom_metadata_map)
-    if name not in bundle.parity:
-        raise IntegrityError(f"{path}: the manifest has no parity report for it")
-    limit = limit_of(bundle.parity[name])
-    return parity.compare(golden, run(session, image), limit, f"{path.name} on {FILE_NAME}")
+    limit = stored.limit(path, bundle, name)
+    return parity.compare(expected, run(session, image), limit, f"{path.name} on {FILE_NAME}")
 
 
 def session_of(model: Path | bytes) -> onnxruntime.InferenceSession:

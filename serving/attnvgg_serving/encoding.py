@@ -6,14 +6,11 @@ u8   UINT8  a quarter; value = data * scale, where scale = max / 255, so each va
             within scale / 2, and the sum is not promised
 """
 
-import base64
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from attnvgg_serving.schemas import AttentionMap, BinaryData, Label
 
 AttentionFormat = Literal["f16", "f32", "u8"]
 Map = NDArray[np.float32]
@@ -27,31 +24,17 @@ class Tensor(NamedTuple):
     scale: float | None
     data: bytes
 
-    def inline(self) -> AttentionMap:
-        data = base64.b64encode(self.data).decode("ascii")
-        return AttentionMap(shape=self.shape, datatype=self.datatype, scale=self.scale, data=data)
-
-    def beside(self) -> AttentionMap:
-        return AttentionMap(
-            shape=self.shape,
-            datatype=self.datatype,
-            scale=self.scale,
-            parameters=BinaryData(binary_data_size=len(self.data)),
-        )
-
 
 def encode(values: Map, format: AttentionFormat) -> Tensor:
     """Encodes one map [h, w]."""
     return _ENCODERS[format](values)
 
 
-def top(probabilities: NDArray[np.float32], labels: tuple[str, ...], k: int) -> list[Label]:
-    """The k most probable of the labels, the most probable first; ties in label order."""
+def top(probabilities: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+    """Index and probability of the k most probable, the most probable first; ties in order."""
     order = np.argsort(-probabilities, kind="stable")[:k]
-    return [
-        Label(label=labels[i], index=int(i), probability=min(1.0, float(probabilities[i])))
-        for i in order
-    ]
+    # A softmax may round to a little more than 1.
+    return list(zip(order.tolist(), probabilities[order].clip(max=1).tolist(), strict=True))
 
 
 def _f32(values: Map) -> Tensor:

@@ -22,6 +22,7 @@ ServingError
 """
 
 from collections.abc import Mapping
+from math import ceil
 from typing import ClassVar
 
 RETRY_AFTER = {"Retry-After": "1"}
@@ -60,7 +61,7 @@ class TooManyImages(WireError):
 
 
 class Unauthorized(WireError):
-    status, code = 401, "unauthorized"
+    status, code, headers = 401, "unauthorized", {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(WireError):
@@ -106,7 +107,13 @@ class Internal(WireError):
 
 
 class Overloaded(WireError):
+    """`retry_after`: seconds after which there may be room again."""
+
     status, code, headers = 503, "overloaded", RETRY_AFTER
+
+    def __init__(self, message: str, retry_after: float = 1) -> None:
+        super().__init__(message)
+        self.headers = {"Retry-After": str(min(30, max(1, ceil(retry_after))))}
 
 
 class EngineUnavailable(WireError):

@@ -4,43 +4,34 @@ One per process. No HTTP in here, and no framework.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from attnvgg_bundle.manifest import Input, Manifest
-from attnvgg_bundle.preprocess import Fitted, PictureError, decode, fit
-from attnvgg_serving import registry
-from attnvgg_serving.batcher import Batcher, Ran
-from attnvgg_serving.cores import cores
-from attnvgg_serving.engines import Engine
-from attnvgg_serving.engines.onnxruntime import OnnxRuntimeEngine
+from attnvgg_bundle.manifest import Input
+from attnvgg_bundle.preprocess import Fitted
+from attnvgg_serving import stages
+from attnvgg_serving.batcher import Ran
+from attnvgg_serving.cores import share
+from attnvgg_serving.decoding import Decoders
 from attnvgg_serving.errors import (
     EngineUnavailable,
-    StartError,
+    InvalidRequest,
     TooManyImages,
     WireError,
-    all_wire_errors,
 )
-from attnvgg_serving.registry import Bundle, Registry
+from attnvgg_serving.model import Model
+from attnvgg_serving.registry import Registry
+from attnvgg_serving.repository import Repository
 from attnvgg_serving.settings import Settings
 
-logger = logging.getLogger(__name__)
+__all__ = ["Gateway", "Model", "Picture", "Seen", "check_pixels"]
 
 Picture = bytes | WireError  # an error where the door could not get at the picture
-
-
-@dataclass(frozen=True)
-class Model:
-    """A bundle that is loaded, warm and ready."""
-
-    manifest: Manifest
-    engine: Engine
-    batcher: Batcher
 
 
 @dataclass(frozen=True)
@@ -53,29 +44,22 @@ class Seen:
 
 
 class Gateway:
-    """Loads every bundle, then answers until it is closed."""
+    """Loads what there is to serve, then answers until it is closed."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.registry: Registry[Model] = Registry(default="")
-        self._decoders = ThreadPoolExecutor(
-            settings.decode_threads or min(4, cores()), thread_name_prefix="decode"
-        )
+        self.repository = Repository(settings, self.registry)
+        threads = settings.decode_threads or min(4, share(settings.workers))
+        self._decoders = Decoders(threads, settings.max_pixels)
 
     async def start(self) -> None:
-        """Loads and warms every bundle.
+        """Loads every bundle; each has run an inference and answered golden.npz when this is done.
 
         Raises:
             StartError: one line that says what is wrong.
         """
-        default, engines = await asyncio.to_thread(load, self.settings)
-        self.registry.default = default
-        for bundle, engine in engines:
-            manifest = bundle.manifest
-            batcher = Batcher(engine, self.settings.max_batch, self.settings.max_queue)
-            batcher.start()
-            self.registry.add(manifest.name, manifest.version, Model(manifest, engine, batcher))
-            logger.info("%s/%s is ready on %s", manifest.name, manifest.version, engine.provider)
+        await self.repository.start()
 
     @property
     def ready(self) -> bool:
@@ -84,9 +68,8 @@ class Gateway:
 
     async def close(self) -> None:
         """Finishes what was accepted."""
-        for model in self.registry.all():
-            await model.batcher.close()
-        self._decoders.shutdown()
+        await self.repository.close()
+        self._decoders.close()
 
     async def predict(
         self, model: Model, pictures: Sequence[Picture], outputs: Sequence[str], deadline: float
@@ -99,13 +82,45 @@ class Gateway:
             TooManyImages: more pictures than one request may have.
             Overloaded: no room for them in the queue.
         """
+        with self._room(model, len(pictures)):
+            work = [self._one(model, picture, outputs, deadline) for picture in pictures]
+            # One needs no task of its own, and most requests have one.
+            outcomes = [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
+        seen = [one for one in outcomes if isinstance(one, Seen)]
+        stages.answered(model.label, [(one.decoded, one.ran.queued, one.ran.ran) for one in seen])
+        return outcomes
+
+    async def infer(
+        self, model: Model, pixels: NDArray[np.uint8], outputs: Sequence[str], deadline: float
+    ) -> list[Ran]:
+        """What the network says about pixels [B, H, W, 3], picture by picture.
+
+        Each picture is an item of its own in the queue, merged with those of other requests that
+        have its size. `deadline` and cancelling as in `predict`.
+
+        Raises:
+            InvalidRequest: the model does not take pictures of this shape.
+            WireError: as in `predict`, or that of the first picture that failed.
+        """
+        check_pixels(pixels, model.manifest.input)
+        with self._room(model, len(pixels)):
+            futures = [model.batcher.submit(each, outputs, deadline) for each in pixels]
+            try:
+                answers = [_finite(ran) for ran in await asyncio.gather(*futures)]
+                stages.answered(model.label, [(None, one.queued, one.ran) for one in answers])
+                return answers
+            finally:
+                for future in futures:
+                    future.cancel()
+
+    @contextmanager
+    def _room(self, model: Model, count: int) -> Iterator[None]:
+        stages.asked(model.label, count)
         limit = self.settings.max_images
-        if len(pictures) > limit:
-            raise TooManyImages(f"the request has {len(pictures)} pictures; at most {limit} may be")
-        with model.batcher.reserve(len(pictures)):
-            return await asyncio.gather(
-                *(self._one(model, picture, outputs, deadline) for picture in pictures)
-            )
+        if count > limit:
+            raise TooManyImages(f"the request has {count} pictures; at most {limit} may be")
+        with model.batcher.reserve(count):
+            yield
 
     async def _one(
         self, model: Model, picture: Picture, outputs: Sequence[str], deadline: float
@@ -113,54 +128,43 @@ class Gateway:
         if isinstance(picture, WireError):
             return picture
         started = time.monotonic()
-        loop = asyncio.get_running_loop()
-        limit = self.settings.max_pixels
         try:
-            fitted = await loop.run_in_executor(
-                self._decoders, to_input, picture, model.manifest.input, limit
-            )
-            decoded = time.monotonic() - started
-            ran = await model.batcher.submit(fitted.pixels, outputs, deadline)
+            fitted = await self._decoders.to_input(picture, model.manifest.input)
+            decoded = stages.over("decode", started, model.label)
+            ran = _finite(await model.batcher.submit(fitted.pixels, outputs, deadline))
         except WireError as error:
             return error
-        if not all(np.isfinite(values).all() for values in ran.outputs.values()):
-            return EngineUnavailable("the engine gave values that are no numbers for this picture")
         return Seen(fitted, ran, decoded)
 
 
-def to_input(picture: bytes, input: Input, max_pixels: int) -> Fitted:
-    """Decodes one file and brings it to the network's input.
+def check_pixels(pixels: NDArray[np.uint8], input: Input) -> None:
+    """Whether a model with this input takes pixels [B, H, W, 3].
 
     Raises:
-        WireError: of the class whose code the PictureError has.
+        InvalidRequest: it does not; the message says what it takes.
     """
-    try:
-        image = decode(picture, max_pixels)
-        return fit(image, input.height, input.width, input.geometry, input.filter)
-    except PictureError as error:
-        raise all_wire_errors()[error.code](str(error)) from error
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or not len(pixels):
+        raise InvalidRequest(
+            f"{input.name} is {pixels.dtype} {list(pixels.shape)}; it must be uint8 [B, H, W, 3] "
+            "with B from 1 on"
+        )
+    height, width = pixels.shape[1:3]
+    sizes = input.sizes
+    if sizes is None:
+        if (height, width) != (input.height, input.width):
+            raise InvalidRequest(
+                f"{input.name} has pictures of {height} x {width} (height x width); "
+                f"this model takes {input.height} x {input.width} only"
+            )
+    elif any(not sizes.min <= n <= sizes.max or n % sizes.multiple for n in (height, width)):
+        raise InvalidRequest(
+            f"{input.name} has pictures of {height} x {width} (height x width); this model takes "
+            f"sides from {sizes.min} to {sizes.max} that are multiples of {sizes.multiple}"
+        )
 
 
-def load(settings: Settings) -> tuple[str, list[tuple[Bundle, Engine]]]:
-    """The default's name and every bundle with its engine, warm.
-
-    Raises:
-        StartError: one line that says what is wrong.
-    """
-    bundles = registry.scan(settings.models)
-    names = {bundle.manifest.name for bundle in bundles}
-    default = registry.default_name(settings.models, settings.default_model, names)
-    return default, [(bundle, _warm(bundle, settings)) for bundle in bundles]
-
-
-def _warm(bundle: Bundle, settings: Settings) -> Engine:
-    """A real inference at both ends of the batch sizes: memory is taken now, not under load."""
-    engine = OnnxRuntimeEngine(bundle, settings.provider, settings.engine_threads)
-    input, outputs = bundle.manifest.input, [output.name for output in bundle.manifest.outputs]
-    for size in {1, settings.max_batch}:
-        pixels = np.zeros((size, input.height, input.width, 3), dtype=np.uint8)
-        try:
-            engine.run(pixels, outputs)
-        except Exception as error:
-            raise StartError(f"{bundle.folder} fails on its first batch: {error}") from error
-    return engine
+def _finite(ran: Ran) -> Ran:
+    """Raises EngineUnavailable where the engine answered with something that JSON has not."""
+    if not all(np.isfinite(values).all() for values in ran.outputs.values()):
+        raise EngineUnavailable("the engine gave values that are no numbers for this picture")
+    return ran

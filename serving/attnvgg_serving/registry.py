@@ -46,7 +46,7 @@ def default_name(models: Path, configured: str | None, names: set[str]) -> str:
     if configured:
         source, name = "ATTNVGG_DEFAULT_MODEL", configured
     elif file.is_file():
-        source, name = str(file), file.read_text(encoding="utf-8").strip()
+        source, name = str(file), file.read_text(encoding="utf-8", errors="replace").strip()
     elif len(names) == 1:
         return next(iter(names))
     else:
@@ -69,8 +69,25 @@ class Registry(Generic[M]):
     default: str
     _models: dict[str, dict[str, M]] = field(default_factory=dict)
 
-    def add(self, name: str, version: str, model: M) -> None:
-        self._models.setdefault(name, {})[version] = model
+    def add(self, name: str, version: str, model: M) -> M | None:
+        """From now on requests find `model`; what they found until now."""
+        versions = self._models.setdefault(name, {})
+        old = versions.get(version)
+        versions[version] = model
+        return old
+
+    def remove(self, name: str, version: str) -> M | None:
+        """From now on requests do not find it; it, if it was there."""
+        versions = self._models.get(name, {})
+        old = versions.pop(version, None)
+        if not versions:
+            self._models.pop(name, None)
+        return old
+
+    def is_default(self, model: M) -> bool:
+        """Whether it answers where a request names no model and no version."""
+        versions = self._models.get(self.default)
+        return versions is not None and versions[max(versions, key=version_key)] is model
 
     def all(self) -> list[M]:
         """By name, the highest version first."""
@@ -89,7 +106,8 @@ class Registry(Generic[M]):
         name = name or self.default
         versions = self._models.get(name)
         if versions is None:
-            raise ModelNotFound(f"there is no model {name!r}; there is {', '.join(self._models)}")
+            there = ", ".join(sorted(self._models)) or "none"
+            raise ModelNotFound(f"there is no model {name!r}; there is {there}")
         version = version or max(versions, key=version_key)
         if version not in versions:
             there = ", ".join(sorted(versions, key=version_key))

@@ -5,6 +5,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+# The examples of /openapi.json can be sent as they are: this is a PNG file.
+ONE_PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 
 
 class Wire(BaseModel):
@@ -107,9 +111,15 @@ class RequestProblem(Problem):
 
 
 class Failure(Wire):
-    """Every 4xx and 5xx."""
+    """Every 4xx and 5xx outside /v2."""
 
     error: RequestProblem
+
+
+class ProtocolFailure(Wire):
+    """Every 4xx and 5xx under /v2: a string, as the Open Inference Protocol has it."""
+
+    error: str = Field(description="CODE: message")
 
 
 class ModelInput(Wire):
@@ -148,6 +158,8 @@ class Models(Wire):
 class JsonBody(Wire):
     """The JSON body of POST /v1/predict."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"images": [ONE_PIXEL]}]}
+    )
 
     images: list[str] = Field(min_length=1, description="JPEG, PNG or WebP files in base64")

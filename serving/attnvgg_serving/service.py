@@ -1,58 +1,91 @@
 """The BentoML service: what `bentoml serve` starts.
 
-BentoML gives the process, its configuration, /livez, /readyz, /healthz and /metrics; everything
-else is the application mounted here, which takes every other path, so that the framework's own
-page (it loads a third party's tag manager) cannot be reached.
+BentoML gives the process, its workers and configuration, /livez, /readyz and /healthz; every other
+path is the application's, so that nothing of the framework's can be reached without a key, and not
+its page at all (it loads a third party's tag manager).
 """
 
-import logging
 import subprocess
 import sys
+from typing import Any, cast
 
 import bentoml
-from starlette.types import Receive, Scope, Send
+from bentoml import server_context
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from attnvgg_serving import settings
+from attnvgg_serving import exposure, logs, memory, metrics, run_folder, settings, tracing
+from attnvgg_serving.drain import Drain
 from attnvgg_serving.gateway import Gateway
 from attnvgg_serving.http import app as http
+from attnvgg_serving.http.middleware import Headed
+from attnvgg_serving.respawn import Respawn
 
+NAME = "attnvgg"
+HEALTH = frozenset({"/livez", "/readyz", "/healthz"})
 app = http.create()
 # The framework's last resort: our own deadline is shorter and answers in our own shape.
 _TRAFFIC_TIMEOUT = settings.LONGEST_TIMEOUT_MS / 1000 + 30
 
 
-async def every_path(scope: Scope, receive: Receive, send: Send) -> None:
-    """The app behind a plain function: BentoML falls through a Starlette app's unknown paths."""
-    await app(scope, receive, send)
+class EveryPath:
+    """The application for every path but the health checks, which stay the framework's."""
+
+    def __init__(self, framework: ASGIApp) -> None:
+        self._framework = Headed(framework)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        own = scope["type"] == "http" and scope["path"] not in HEALTH
+        await (app if own else self._framework)(scope, receive, send)
 
 
-@bentoml.asgi_app(every_path, path="/")
-@bentoml.service(name="attnvgg", traffic={"timeout": _TRAFFIC_TIMEOUT})
+@bentoml.service(
+    name=NAME,
+    workers=settings.workers(),
+    traffic={"timeout": _TRAFFIC_TIMEOUT},
+    # Ours know the request's id and the model; the framework's metrics grow with every new path.
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
+    # It would record a span for every request, exported or not.
+    tracing={"excluded_urls": ".*"},
+)
 class AttnVGG:
     """Label and attention maps from one batched forward pass."""
 
     def __init__(self) -> None:
         self._gateway = Gateway(settings.load())
+        limits = self._gateway.settings
+        self._drain = Drain(limits.timeout_ms / 1000, limits.max_connections)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def check() -> None:
         """Once, before any worker: exits with one line if a worker could not start."""
+        run_folder.make()
         done = subprocess.run([sys.executable, "-m", "attnvgg_serving.check"], check=False)
         if done.returncode:
             sys.exit(done.returncode)
+        Respawn().install()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Requests are accepted when this is done: every model has run an inference."""
-        # The framework shows warnings only; which model runs where belongs into the log.
-        logging.getLogger("attnvgg_serving").setLevel(logging.INFO)
+        settings = self._gateway.settings
+        memory.give_back()
+        logs.setup(settings.log_format)
+        metrics.start(NAME, server_context.bento_version)
+        tracing.start(NAME, server_context.worker_index)
+        exposure.warn(settings)
         await self._gateway.start()
         http.connect(app, self._gateway)
+        self._drain.install()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         await self._gateway.close()
+        await tracing.stop()
 
     async def __is_ready__(self) -> bool:
-        return self._gateway.ready
+        return self._gateway.ready and not self._drain.draining
+
+
+cast(Any, AttnVGG).add_asgi_middleware(EveryPath)  # the decorator made it a bentoml.Service

@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from attnvgg_export.errors import ValuesError
+from attnvgg_bundle.compare import ValuesError
 from support import ROOT
 
 ENGINES = ROOT / "benchmarks" / "engines"

@@ -10,11 +10,12 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from attnvgg_bundle.compare import OutputNamesError, ShapeError, ValuesError
 from attnvgg_bundle.manifest import IntegrityError
 from attnvgg_export import build as build_module
 from attnvgg_export import onnx_graph, quantize, torchscript, writers
 from attnvgg_export.build import build
-from attnvgg_export.errors import AxesError, HeldOutError, OutputNamesError, ShapeError, ValuesError
+from attnvgg_export.errors import AxesError, HeldOutError
 from attnvgg_export.graph import ExportGraph, folded
 from attnvgg_training.vgg import AttentionVGG
 from support import ROOT, changed_checkpoint

@@ -11,11 +11,12 @@ import torch
 from onnx import TensorProto
 
 from attnvgg_bundle import manifest
+from attnvgg_bundle.compare import ValuesError
 from attnvgg_bundle.manifest import Manifest
 from attnvgg_export import golden, held_out, parity
 from attnvgg_export.build import build
 from attnvgg_export.cli import main
-from attnvgg_export.errors import HeldOutError, ValuesError
+from attnvgg_export.errors import HeldOutError
 from attnvgg_export.formats import FORMATS, HeldOut, Spread, Tolerance, limit, listing, table
 from attnvgg_export.torchscript import METADATA
 from support import ROOT

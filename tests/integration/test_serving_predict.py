@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from attnvgg_bundle import preprocess
+from attnvgg_serving import schemas
 
 LEVELS = {"conv7": [16, 16], "conv10": [8, 8], "conv13": [4, 4], "fused": [16, 16]}
 DTYPES = {"FP16": "<f2", "FP32": "<f4", "UINT8": "u1"}
@@ -67,6 +68,16 @@ def test_the_answer_has_the_shape_of_the_contract(client: httpx.Client) -> None:
     first, second = prediction["top_k"]
     assert first == {key: prediction[key] for key in ("label", "index", "probability")}
     assert first["probability"] >= second["probability"]
+
+
+@pytest.mark.parametrize("format", ["f16", "u8"])
+def test_the_answer_is_what_the_schema_says(client: httpx.Client, format: str) -> None:
+    files = [("f", ("a", file(picture(1)))), ("f", ("b", b"text"))]
+    query = {"return_attention": "true", "attention_format": format}
+    answer = client.post("/v1/predict", files=files, params=query)
+    read = schemas.Answer.model_validate_json(answer.content)
+    # Nothing is missing, and nothing is in it that the schema leaves out.
+    assert json.loads(read.json_bytes()) == answer.json()
 
 
 def test_probabilities_are_those_of_the_graph(client: httpx.Client, tiny_models: Path) -> None:
@@ -249,7 +260,8 @@ def test_the_document_describes_what_there_is(client: httpx.Client) -> None:
     assert document["openapi"].startswith("3.1")
     for path, methods in document["paths"].items():
         if "get" in methods:
-            assert client.get(path).status_code == 200
+            place = path.format(name="tiny", version="1")
+            assert client.get(place).status_code == 200
 
 
 FRAMEWORKS_PAGES = """

@@ -1,16 +1,22 @@
 """What runs a bundle."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:  # an engine runs where there is no pydantic (benchmarks/gpu)
+    from attnvgg_serving.registry import Bundle
+    from attnvgg_serving.settings import Settings
+
 
 class Engine(Protocol):
-    """A loaded bundle. `provider` and `sha256` are what an answer says about it."""
+    """A loaded bundle. `provider` and `sha256` are what an answer says about it; `precision` is
+    that of the graph that runs (fp32, int8, fp16), and `sha256` that of its file."""
 
     provider: str
+    precision: str
     sha256: str
 
     def run(
@@ -18,3 +24,21 @@ class Engine(Protocol):
     ) -> dict[str, NDArray[np.float32]]:
         """Runs pixels [B, H, W, 3] and fetches only the named outputs. Called off the loop."""
         ...
+
+    def close(self) -> None:
+        """Lets go of its memory when nobody runs it any more; it cannot run again."""
+        ...
+
+
+def create(bundle: "Bundle", settings: "Settings") -> Engine:
+    """The bundle on the engine of the settings, warm: its next batch is as fast as any later one.
+
+    Takes seconds: call it off the loop.
+
+    Raises:
+        StartError: one line that says what is wrong with the bundle, the settings or the machine.
+    """
+    # Here, so that whoever only names the protocol imports no engine.
+    from attnvgg_serving.engines import onnxruntime
+
+    return onnxruntime.create(bundle, settings)

@@ -1,49 +1,114 @@
 """ONNX Runtime in this process."""
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from attnvgg_bundle.manifest import IntegrityError
-from attnvgg_serving.cores import cores
+from attnvgg_serving.cores import share
+from attnvgg_serving.engines import Engine, graphs, padding, providers
+from attnvgg_serving.engines.binding import Way, plain
 from attnvgg_serving.errors import StartError
-from attnvgg_serving.registry import Bundle
+
+if TYPE_CHECKING:
+    from attnvgg_serving.registry import Bundle
+    from attnvgg_serving.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-GRAPH = "model.onnx"
-_EXECUTION = {
-    "cpu": ["CPUExecutionProvider"],
-    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
-    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
-}
+
+def create(bundle: "Bundle", settings: "Settings") -> Engine:
+    """A warm engine; a GPU's has batches of fixed sizes, each of which has run once.
+
+    Raises:
+        StartError: see OnnxRuntimeEngine; or the bundle fails on its first batch.
+    """
+    threads = settings.engine_threads or share(settings.workers)
+    options = providers.cuda(settings.gpu_memory_mb)
+    engine: Engine = OnnxRuntimeEngine(
+        bundle, settings.provider, settings.precision, threads, options
+    )
+    if (settings.precision, settings.provider) == ("fp16", "cpu"):
+        logger.warning("fp16 is not faster than fp32 on a CPU; it is meant for GPUs")
+    sizes: Sequence[int] = (1, settings.max_batch)
+    if settings.provider != "cpu":  # on the CPU a padded picture costs as much as a real one
+        sizes = padding.sizes(settings.max_batch)
+        engine = padding.Padded(engine, sizes)
+    try:
+        warm(engine, bundle, sizes)
+    except StartError:
+        engine.close()
+        raise
+    return engine
+
+
+def warm(engine: Engine, bundle: "Bundle", sizes: Sequence[int]) -> None:
+    """A real inference with every output at each size: what it takes is taken now.
+
+    The largest comes first, so that the memory is asked for in one piece, and the smallest next:
+    TensorRT then knows the whole range of sizes and prepares for no other.
+
+    Raises:
+        StartError: one of them fails.
+    """
+    input, outputs = bundle.manifest.input, [output.name for output in bundle.manifest.outputs]
+    for size in dict.fromkeys((max(sizes), *sizes)):
+        pixels = np.zeros((size, input.height, input.width, 3), dtype=np.uint8)
+        try:
+            engine.run(pixels, outputs)
+        except Exception as error:  # onnxruntime has no public root for its errors
+            raise StartError(
+                f"{bundle.folder} fails on its first batch of {size}, where memory may be short "
+                f"(then lower ATTNVGG_MAX_BATCH): {_line(error)}"
+            ) from error
 
 
 class OnnxRuntimeEngine:
     """One session on one bundle; it may be called by one thread at a time or by several.
 
+    threads: of a forward pass on the CPU; 0: one a core.
+    cuda: options of the CUDA provider, see providers.py.
+    way: how arrays get to the session and back, see binding.py.
+
     Raises:
-        StartError: the bundle has no graph, the graph is not the manifest's, or the provider
+        StartError: the bundle lacks the graph, the graph is not the manifest's, or the provider
             asked for is not in the session (it never falls back to the CPU silently).
     """
 
-    def __init__(self, bundle: Bundle, provider: str, threads: int = 0) -> None:
-        self._bundle = bundle
-        self._session = _session(bundle, provider, threads or cores())
+    def __init__(
+        self,
+        bundle: "Bundle",
+        provider: str,
+        precision: str = "fp32",
+        threads: int = 0,
+        cuda: Mapping[str, str] | None = None,
+        way: Way = plain,
+    ) -> None:
         self.provider = provider
-        self.sha256 = bundle.manifest.files[GRAPH].sha256
+        self.precision = precision
+        providers.check_before(provider)
+        self._bundle = bundle
+        self._way = way
+        self._path = graphs.path(bundle, precision)
+        self.sha256 = bundle.manifest.files[self._path.name].sha256
+        options = session_options(threads or share(1))
+        self._session = _session(self._path, options, provider, cuda or providers.cuda(0))
         self._check_graph()
 
     def run(
         self, pixels: NDArray[np.uint8], outputs: Sequence[str]
     ) -> dict[str, NDArray[np.float32]]:
         """Runs pixels [B, H, W, 3] and fetches only the named outputs."""
-        values = self._session.run(list(outputs), {self._bundle.manifest.input.name: pixels})
-        return dict(zip(outputs, values, strict=True))
+        return self._way(self._session, self._bundle.manifest.input.name, pixels, outputs)
+
+    def close(self) -> None:
+        """Lets go of the session: its memory is free when the last run has ended."""
+        self._session = None
 
     def _check_graph(self) -> None:
         manifest = self._bundle.manifest
@@ -54,8 +119,7 @@ class OnnxRuntimeEngine:
         )
         if found != promised:
             raise StartError(
-                f"{self._bundle.folder / GRAPH} has inputs and outputs {found}; "
-                f"the manifest promises {promised}"
+                f"{self._path} has inputs and outputs {found}; the manifest promises {promised}"
             )
         try:
             manifest.check_labels(self._session.get_modelmeta().custom_metadata_map)
@@ -63,31 +127,16 @@ class OnnxRuntimeEngine:
             raise StartError(str(error)) from error
 
 
-def _session(bundle: Bundle, provider: str, threads: int) -> Any:
-    wanted = _EXECUTION[provider][0]
-    # Asked for one that it was built without, the CPU package only warns and goes on.
-    if wanted not in onnxruntime.get_available_providers():
-        raise StartError(
-            f"ATTNVGG_PROVIDER is {provider!r} but this onnxruntime was built without {wanted}; "
-            "replace onnxruntime by onnxruntime-gpu (the extra serve-gpu) or set it to 'cpu'"
-        )
-    if GRAPH not in bundle.manifest.files:
-        raise StartError(f"{bundle.folder} has no {GRAPH}; it cannot be run by onnxruntime")
-    path = bundle.folder / GRAPH
+def _session(path: Path, options: Any, provider: str, cuda: Mapping[str, str]) -> Any:
+    if provider != "cpu":
+        options.add_session_config_entry(providers.RECORD, "1")
+    listed = providers.execution(provider, cuda)
     try:
-        session = onnxruntime.InferenceSession(
-            path, sess_options=session_options(threads), providers=_EXECUTION[provider]
-        )
+        # Without this a provider that fails now or later is replaced by the CPU.
+        session = onnxruntime.InferenceSession(path, options, listed, enable_fallback=0)
     except Exception as error:  # onnxruntime has no public root for its errors
         raise StartError(f"{path} cannot be loaded: {_line(error)}") from error
-    if wanted not in session.get_providers():
-        raise StartError(
-            f"ATTNVGG_PROVIDER is {provider!r} but the session has only "
-            f"{', '.join(session.get_providers())}: a library or the driver is missing "
-            "(onnxruntime says which above); install CUDA 13 and cuDNN 9, or set it to 'cpu'"
-        )
-    # A provider that fails later must be an error and not a quiet restart on the CPU.
-    session.disable_fallback()
+    providers.check_after(provider, session)
     return session
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from attnvgg_serving.errors import BodyTooLarge, InvalidRequest, Overloaded, UnsupportedMediaType
 
@@ -45,6 +45,14 @@ class Lease:
         self.size += size
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """A header by its name in lower case; Starlette's own way took a tenth of a request."""
+    for found, value in request.scope["headers"]:
+        if found == name:
+            return bytes(value).decode("latin-1")
+    return None
+
+
 def check_headers(request: Request, limit: int) -> None:
     """Refuses what the headers alone give away.
 
@@ -53,10 +61,12 @@ def check_headers(request: Request, limit: int) -> None:
         InvalidRequest: a Content-Length that is no number.
         BodyTooLarge: Content-Length is over the limit; nothing of the body is read.
     """
-    coding = request.headers.get("content-encoding", "identity")
-    if coding.lower() != "identity":
+    coding = header(request, b"content-encoding")
+    if coding is not None and coding.lower() != "identity":
         raise UnsupportedMediaType(f"Content-Encoding is {coding!r}; send the body as it is")
-    length = request.headers.get("content-length", "0")
+    length = header(request, b"content-length")
+    if length is None:
+        return
     if not (length.isascii() and length.isdecimal()):
         raise InvalidRequest(f"Content-Length is {length!r}; it must be a number")
     if len(length) > 18 or int(length) > limit:
@@ -68,9 +78,14 @@ async def read(request: Request, limit: int, lease: Lease) -> bytes:
 
     Raises:
         BodyTooLarge, Overloaded: as soon as it is known.
+        ClientDisconnect: the rest will not come.
     """
-    chunks, size = [], 0
-    async for chunk in request.stream():
+    chunks, size, more = [], 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
         if size > limit:
             raise _too_large(limit, "has more than that already")

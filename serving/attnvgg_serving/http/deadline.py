@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from attnvgg_serving.errors import DeadlineExceeded, InvalidRequest
+from attnvgg_serving.http.body import header
 
 T = TypeVar("T")
+PATIENCE = 0.02  # seconds until a request is watched for its client's going away
 
 
 def budget_ms(request: Request, longest: int) -> int:
@@ -19,7 +21,7 @@ def budget_ms(request: Request, longest: int) -> int:
     Raises:
         InvalidRequest: the header is no whole number from 1 on.
     """
-    value = request.headers.get("x-timeout-ms")
+    value = header(request, b"x-timeout-ms")
     if value is None:
         return longest
     if not (value.isascii() and value.isdecimal() and len(value) < 10) or int(value) < 1:
@@ -47,16 +49,43 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientDisconnect: it did.
     """
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(_disconnected(request))
+    watch = _Watch(request)
+    # Most requests are answered before it is worth asking whether anybody still waits.
+    timer = asyncio.get_running_loop().call_later(PATIENCE, watch.start)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        # Whoever else cancelled this task wants to be heard: only our own cancelling is undone.
+        if watch.gone and watch.task.uncancel() == 0:
+            raise ClientDisconnect from None
+        raise
     finally:
-        task.cancel()
-        gone.cancel()
+        timer.cancel()
+        watch.stop()
+
+
+class _Watch:
+    """Cancels the task that made it when the client goes away."""
+
+    def __init__(self, request: Request) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
+        self.gone = False
+        self._request = request
+        self._watching: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._watching = asyncio.create_task(self._watch())
+
+    def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _watch(self) -> None:
+        await _disconnected(self._request)
+        self.gone = True
+        self.task.cancel()
 
 
 async def _disconnected(request: Request) -> None:

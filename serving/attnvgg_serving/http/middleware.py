@@ -1,17 +1,19 @@
-"""Around every request: its id, the security headers, and JSON for what nobody expected."""
+"""Around every request: its id, the security headers, its log line, its metrics, and JSON for what
+nobody expected.
+"""
 
 import logging
 import re
+import time
 import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from attnvgg_serving.errors import Internal, InvalidRequest, MethodNotAllowed, NotFound, WireError
-from attnvgg_serving.schemas import Failure, RequestProblem
+from attnvgg_serving import logs, metrics, tracing
+from attnvgg_serving.errors import Internal
+from attnvgg_serving.http.failures import failure
+from attnvgg_serving.http.routes import OTHER, method_of, route_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,10 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_RAW = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+# Asked for every few seconds by machines: a line each would bury the rest.
+UNLOGGED = frozenset({"/metrics", "/v2/health/live", "/v2/health/ready"})
+GONE = 499  # no answer: the client went away; nginx made the number known
 
 
 class Around:
@@ -38,61 +44,81 @@ class Around:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
-        begun = False
+        started = time.monotonic()
+        record = _begin(scope)
+        metrics.request_begins(record.route)
+        try:
+            await self._answer(scope, receive, send, record)
+        finally:
+            seconds = time.monotonic() - started
+            record.status = record.status or GONE
+            record.ms = round(1000 * seconds, 3)
+            metrics.request_ends(record.route, record.status, seconds)
+            if record.model and record.provider:
+                metrics.stage("total", seconds, record.model, record.provider)
+            if record.route not in UNLOGGED:
+                logs.write(record)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, record: logs.Record
+    ) -> None:
+        async def counting() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                record.bytes_in += len(message.get("body", b""))
+            return message
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                record.status = message["status"]
+                add_headers(message, (b"x-request-id", record.request_id.encode()))
+            else:
+                record.bytes_out += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, counting, send_with_headers)
         except Exception:
-            logger.exception("request %s failed", request_id)
-            if not begun:
-                answer = failure(
-                    Internal("something went wrong here; the log says what"), request_id
-                )
-                await answer(scope, receive, send_with_headers)
+            fields = {"request_id": record.request_id, "trace_id": record.trace_id}
+            logger.exception("request %s failed", record.request_id, extra={"fields": fields})
+            if not record.status:
+                problem = Internal("something went wrong here; the log says what")
+                await failure(problem, scope)(scope, counting, send_with_headers)
 
 
-def failure(error: WireError, request_id: str) -> Response:
-    """The answer that says what went wrong with the whole request."""
-    problem = RequestProblem(code=error.code, message=error.message, request_id=request_id)
-    return Response(
-        Failure(error=problem).json_bytes(),
-        status_code=error.status,
-        headers=dict(error.headers),
-        media_type="application/json",
-    )
+class Headed:
+    """The security headers for the framework's own answers too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                add_headers(message)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
-async def on_wire_error(request: Request, error: Exception) -> Response:
-    """Starlette's handler for WireError."""
-    assert isinstance(error, WireError)
-    return failure(error, request.state.request_id)
+def add_headers(message: Message, *more: tuple[bytes, bytes]) -> None:
+    """Adds the security headers that a response does not set itself, and some more."""
+    headers = list(message.get("headers", ()))
+    own = {name for name, _ in headers}
+    message["headers"] = [*headers, *(pair for pair in _RAW if pair[0] not in own), *more]
 
 
-async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's handler for what its router raises: no such path, no such method."""
-    assert isinstance(error, HTTPException)
-    path = request.url.path
-    translated: WireError
-    if error.status_code == 404:
-        translated = NotFound(f"there is nothing at {path}; /openapi.json lists what there is")
-    elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        translated = MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
-    else:
-        translated = InvalidRequest(error.detail)
-    return failure(translated, request.state.request_id)
+def _begin(scope: Scope) -> logs.Record:
+    """What is known before anything is done; handlers add to it."""
+    headers = Headers(scope=scope)
+    request_id = _request_id(headers.get("x-request-id"))
+    record = logs.Record(request_id, method_of(scope), route_of(scope))
+    if record.route == OTHER:
+        record.path = scope["path"]
+    record.trace_id = tracing.trace_id(headers)
+    logs.current.set(record)
+    scope.setdefault("state", {}).update(request_id=request_id, record=record)
+    return record
 
 
 def _request_id(given: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the v1 routes: paths by hand, schemas from `schemas`."""
+"""The OpenAPI document of every door: paths by hand, schemas from the models of the wire."""
 
 from functools import cache
 from importlib.metadata import version
@@ -6,33 +6,19 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from attnvgg_serving import schemas
-from attnvgg_serving.errors import all_wire_errors
-from attnvgg_serving.http.options import FORMATS, Options
-from attnvgg_serving.http.pictures import RAW
+from attnvgg_serving.http import openapi_v1, openapi_v2
+from attnvgg_serving.http.openapi_parts import REFERENCE, Part, failures, text
+from attnvgg_serving.schemas import Wire
 
-_REFERENCE = "#/components/schemas/{model}"
-_MODELS = (schemas.Answer, schemas.Failure, schemas.JsonBody, schemas.Models)
-_FAILURES = (
-    "invalid_request",
-    "invalid_image",
-    "too_many_images",
-    "model_not_found",
-    "body_too_large",
-    "image_too_large",
-    "unsupported_media_type",
-    "internal",
-    "overloaded",
-    "engine_unavailable",
-    "deadline_exceeded",
-)
+_KEY = "Only where the operator set ATTNVGG_API_KEYS; not needed on loopback by default."
 
 
 @cache
-def document() -> dict[str, Any]:
+def document() -> Part:
     """The document, OpenAPI 3.1."""
+    models: list[type[Wire]] = [*openapi_v1.MODELS, *openapi_v2.MODELS]
     _, definitions = models_json_schema(
-        [(model, "serialization") for model in _MODELS], ref_template=_REFERENCE
+        [(model, "serialization") for model in models], ref_template=REFERENCE
     )
     return {
         "openapi": "3.1.0",
@@ -42,114 +28,38 @@ def document() -> dict[str, Any]:
             "description": "Image classifiers that show where they looked.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {
-            "/v1/predict": {"post": _predict()},
-            "/v1/models": {"get": _models()},
-            "/livez": {"get": _probe("live", "The process is alive.", {})},
-            "/readyz": {
-                "get": _probe(
-                    "ready",
-                    "Every model has run a real inference.",
-                    {"503": {"description": "Not ready, or no more."}},
-                )
-            },
+        # A key is asked for only where there is a key file, so each operation may go without.
+        "security": [{}, {"bearer": []}, {"key": []}],
+        "paths": {**openapi_v1.paths(), **openapi_v2.paths(), **_probes()},
+        "components": {"schemas": definitions["$defs"], "securitySchemes": _keys()},
+    }
+
+
+def _keys() -> Part:
+    return {
+        "bearer": {"type": "http", "scheme": "bearer", "description": _KEY},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": _KEY},
+    }
+
+
+def _probes() -> Part:
+    unready: Part = {"503": {"description": "Not ready, or no more.", "content": text()}}
+    metrics = _probe("metrics", "What Prometheus collects.", failures(()))
+    return {
+        "/livez": {"get": _open(_probe("livez", "The process is alive.", {}))},
+        "/readyz": {
+            "get": _open(_probe("readyz", "Every model has run a real inference.", unready))
         },
-        "components": {"schemas": definitions["$defs"]},
+        "/healthz": {"get": _open(_probe("healthz", "The same as /livez.", {}))},
+        "/metrics": {"get": metrics},
     }
 
 
-def _predict() -> dict[str, Any]:
-    binary = {"type": "string", "format": "binary"}
-    files = {"type": "object", "additionalProperties": {"type": "array", "items": binary}}
-    body: dict[str, Any] = {kind: {"schema": binary} for kind in RAW}
-    body["multipart/form-data"] = {"schema": files}
-    body["application/json"] = {"schema": _ref("JsonBody")}
-    return {
-        "operationId": "predict",
-        "summary": "Classify one picture or several, and say where the network looked.",
-        "parameters": [*_options(), *_headers()],
-        "requestBody": {"required": True, "content": body},
-        "responses": {"200": _answer(binary), **_failures()},
-    }
+def _probe(name: str, summary: str, others: Part) -> dict[str, Any]:
+    yes = {"description": "Yes.", "content": text()}
+    return {"operationId": name, "summary": summary, "responses": {"200": yes, **others}}
 
 
-def _answer(binary: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "description": (
-            "One prediction (or error) a picture, in their order. With `Accept: "
-            "application/octet-stream` the JSON is followed by the raw little-endian maps, in the "
-            "order in which it names them."
-        ),
-        "headers": {
-            "X-Request-ID": {"schema": {"type": "string"}},
-            "Inference-Header-Content-Length": {
-                "description": "Binary answers only: bytes of the JSON.",
-                "schema": {"type": "integer"},
-            },
-        },
-        "content": {
-            "application/json": {"schema": _ref("Answer")},
-            "application/octet-stream": {"schema": binary},
-        },
-    }
-
-
-def _options() -> list[dict[str, Any]]:
-    default = Options()
-    boolean = {"type": "boolean", "default": default.return_attention}
-    count = {"type": "integer", "minimum": 1, "default": default.top_k}
-    format = {"type": "string", "enum": list(FORMATS), "default": default.attention_format}
-    name = {"type": "string", "minLength": 1}
-    return [
-        _parameter("query", "return_attention", boolean, "Send the attention maps."),
-        _parameter("query", "top_k", count, "How many labels to list."),
-        _parameter("query", "attention_format", format, "Precision of the maps."),
-        _parameter("query", "model", name, "Model to use; the default model if left out."),
-        _parameter("query", "version", name, "Its version; the highest if left out."),
-    ]
-
-
-def _headers() -> list[dict[str, Any]]:
-    identifier = {"type": "string", "maxLength": 128}
-    milliseconds = {"type": "integer", "minimum": 1}
-    return [
-        _parameter("header", "X-Request-ID", identifier, "Comes back in the answer."),
-        _parameter("header", "X-Timeout-Ms", milliseconds, "Give up after so long (504)."),
-    ]
-
-
-def _parameter(where: str, name: str, schema: dict[str, Any], text: str) -> dict[str, Any]:
-    return {"in": where, "name": name, "required": False, "schema": schema, "description": text}
-
-
-def _failures() -> dict[str, Any]:
-    """Status -> answer, the codes of one status together."""
-    codes: dict[int, list[str]] = {}
-    for code in _FAILURES:
-        codes.setdefault(all_wire_errors()[code].status, []).append(code)
-    content = {"application/json": {"schema": _ref("Failure")}}
-    return {
-        str(status): {"description": ", ".join(sorted(names)), "content": content}
-        for status, names in sorted(codes.items())
-    }
-
-
-def _models() -> dict[str, Any]:
-    content = {"application/json": {"schema": _ref("Models")}}
-    return {
-        "operationId": "models",
-        "summary": "The models that are served.",
-        "responses": {"200": {"description": "All of them.", "content": content}},
-    }
-
-
-def _probe(name: str, text: str, others: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "operationId": name,
-        "summary": text,
-        "responses": {"200": {"description": "Yes."}, **others},
-    }
-
-
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": _REFERENCE.format(model=name)}
+def _open(operation: Part) -> Part:
+    """One that never needs a key."""
+    return {**operation, "security": []}

@@ -1,7 +1,9 @@
 """From a body of any kind to encoded pictures."""
 
+import asyncio
 import base64
 import binascii
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 
@@ -14,6 +16,10 @@ RAW = ("image/jpeg", "image/png", "image/webp")
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
 ACCEPTED = (*RAW, MULTIPART, JSON)
+# Less than this takes less time to unpack than to change threads.
+SMALL = 65_536
+# One at a time: the GIL allows no more anyway, and a body takes several times its size.
+_slow = ThreadPoolExecutor(1, thread_name_prefix="unpack")
 
 
 def media_type(content_type: str | None) -> str:
@@ -28,6 +34,14 @@ def media_type(content_type: str | None) -> str:
             f"Content-Type is {content_type!r}; it must be one of {', '.join(ACCEPTED)}"
         )
     return found
+
+
+async def unpack_aside(body: bytes, content_type: str, limit: int) -> list[Picture]:
+    """`unpack`, on a thread of its own where megabytes would hold up everybody else."""
+    if len(body) < SMALL or media_type(content_type) in RAW:
+        return unpack(body, content_type, limit)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_slow, unpack, body, content_type, limit)
 
 
 def unpack(body: bytes, content_type: str, limit: int) -> list[Picture]:

@@ -25,14 +25,18 @@ def noise(height: int = 24, width: int = 40, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A part of a PNG file."""
+    return pack(">I", len(body)) + kind + body + pack(">I", zlib.crc32(kind + body))
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG of any size in a few bytes: its header promises what its data does not hold."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return pack(">I", len(body)) + kind + body + pack(">I", zlib.crc32(kind + body))
-
     header = chunk(b"IHDR", pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    return PNG + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
@@ -159,3 +163,61 @@ def test_unknown_geometry_and_filter_are_named() -> None:
         fit(image, 4, 4, "squash", "box")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="filter is 'soft'"):
         fit(image, 4, 4, "stretch", "soft")
+
+
+def test_sixteen_bit_colour_keeps_its_upper_bytes() -> None:
+    rows = b"".join(b"\0" + pack(">HHH", *pixel) for pixel in ((0x1234, 0xABCD, 0x00FF),))
+    data = PNG + chunk(b"IHDR", pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
+    data += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    assert np.asarray(decode(data))[0, 0].tolist() == [0x12, 0xAB, 0x00]
+
+
+def progressive(more: int) -> bytes:
+    """A progressive JPEG whose last scan, a few bytes, is repeated."""
+    data = encode(Image.new("RGB", (64, 64), (9, 9, 9)), "JPEG", progressive=True)
+    last = data[data.rfind(b"\xff\xda") : -2]
+    return data[:-2] + last * more + data[-2:]
+
+
+JPEG_HEAD = encode(Image.new("RGB", (64, 64)), "JPEG")
+PNG_HEAD = encode(Image.new("RGB", (64, 64)))
+TINY_EXIF = b"\xff\xe1\0\x10Exif\0\0II*\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (progressive(200), "64 scans"),
+        (JPEG_HEAD[:2] + TINY_EXIF * 600 + JPEG_HEAD[2:], "512 segments"),
+        (JPEG_HEAD[:2] + b"\xff" * 600 + JPEG_HEAD[2:], "512 segments"),
+        (PNG_HEAD[:33] + chunk(b"iCCP", b"k\0\0" + zlib.compress(b"")) * 600, "512 chunks beside"),
+        (PNG_HEAD[:33] + chunk(b"IDAT", b"x") * 50_001, "50000 chunks"),
+    ],
+)
+def test_files_of_countless_parts_are_refused_before_they_are_read(data: bytes, says: str) -> None:
+    with pytest.raises(PictureError, match=f"has more than {says}") as caught:
+        decode(data)
+    assert caught.value.code == "invalid_image"
+
+
+def test_files_of_many_parts_are_read() -> None:
+    assert decode(progressive(50)).size == (64, 64)
+    text = chunk(b"tEXt", b"k\0v") * 500
+    assert decode(PNG_HEAD[:33] + text + PNG_HEAD[33:]).size == (64, 64)
+    pieces = b"".join(chunk(b"IDAT", byte) for byte in _bytes(PNG_HEAD[41:-16]))
+    assert decode(PNG_HEAD[:33] + pieces + PNG_HEAD[-12:]).size == (64, 64)
+
+
+def _bytes(data: bytes) -> list[bytes]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+def test_a_thumbnail_in_the_metadata_is_no_scan() -> None:
+    comment = b"\xff\xfe\x27\x12" + b"\xff\xda" * 5000  # a segment of 10,002 bytes
+    assert decode(JPEG_HEAD[:2] + comment + JPEG_HEAD[2:]).size == (64, 64)
+
+
+def test_a_strip_of_one_pixel_has_an_end() -> None:
+    with pytest.raises(PictureError, match="a side may have 65,535") as caught:
+        decode(png_header(1, 65_536))
+    assert caught.value.code == "image_too_large"

@@ -11,10 +11,10 @@ import onnx
 import pytest
 
 from attnvgg_bundle import manifest
+from attnvgg_bundle.compare import ValuesError
 from attnvgg_bundle.manifest import IntegrityError, ManifestError
 from attnvgg_export import golden
 from attnvgg_export.cli import main
-from attnvgg_export.errors import ValuesError
 from support import OUTPUTS
 
 

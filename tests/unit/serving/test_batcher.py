@@ -163,6 +163,27 @@ def test_one_failure_never_reaches_another() -> None:
     assert run(story).batches == [[0], [1, POISON, 3], [1], [POISON], [3]]
 
 
+def test_who_went_away_or_is_too_late_is_not_run_again() -> None:
+    async def story(batcher: Batcher, engine: Recorder) -> None:
+        await occupy(batcher, engine)
+        gone = batcher.submit(picture(1), ["mean"], FAR)
+        late = batcher.submit(picture(2), ["mean"], time.monotonic() + 0.1)
+        bad = batcher.submit(picture(POISON), ["mean"], FAR)
+        engine.go.set()
+        while len(engine.batches) < 1:
+            await asyncio.sleep(0)
+        engine.go.clear()
+        await asyncio.sleep(0.15)
+        gone.cancel()
+        engine.go.set()
+        with pytest.raises(DeadlineExceeded):
+            await late
+        with pytest.raises(EngineUnavailable):
+            await bad
+
+    assert run(story).batches == [[0], [1, 2, POISON], [POISON]]
+
+
 def test_the_engine_goes_on_after_a_failure() -> None:
     async def story(batcher: Batcher, engine: Recorder) -> None:
         with pytest.raises(EngineUnavailable):

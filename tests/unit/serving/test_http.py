@@ -157,6 +157,19 @@ def test_work_is_cancelled_when_the_client_goes_away() -> None:
     assert cancelled == [True]
 
 
+def test_somebody_else_who_cancels_is_heard() -> None:
+    """The deadline, while the client is still there, and after it went away."""
+
+    async def story(messages: list[str]) -> None:
+        async with within(60):
+            await while_connected(_request(messages), asyncio.sleep(10))
+
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(story([]))
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(story(["http.disconnect"]))
+
+
 def test_work_that_ends_gives_its_result_or_its_error() -> None:
     async def works() -> int:
         return 3
