@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -136,6 +137,11 @@ class Manifest:
         if [output.name for output in self.outputs] != expected:
             names = ", ".join(output.name for output in self.outputs)
             raise ManifestError(f"the outputs are {names}; they must be {', '.join(expected)}")
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        """In the order of the outputs."""
+        return tuple(output.name for output in self.outputs)
 
     @property
     def attention(self) -> dict[str, str]:

@@ -69,23 +69,24 @@ class Batcher:
         self._queue: dict[_Item, None] = {}
         self._arrived = asyncio.Event()
         self._closing = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._task: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(engine.lanes, thread_name_prefix="engine")
+        self._lanes: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._work(), name="batcher")
+        work = (self._work() for _ in range(self._engine.lanes))
+        self._lanes = [asyncio.create_task(lane, name="batcher") for lane in work]
 
     @property
     def alive(self) -> bool:
-        return self._task is not None and not self._task.done()
+        return bool(self._lanes) and not any(lane.done() for lane in self._lanes)
 
     async def close(self) -> None:
         """Takes nothing more, finishes what was taken."""
         self._closing = True
         self._arrived.set()
-        if self._task:
-            await self._task
-        self._thread.shutdown()
+        if self._lanes:
+            await asyncio.wait(self._lanes)
+        self._threads.shutdown()
 
     @contextmanager
     def reserve(self, count: int) -> Iterator[None]:
@@ -154,7 +155,7 @@ class Batcher:
         started = time.monotonic()
         loop = asyncio.get_running_loop()
         try:
-            outputs = await loop.run_in_executor(self._thread, _compute, self._engine, batch)
+            outputs = await loop.run_in_executor(self._threads, _compute, self._engine, batch)
         except Exception:
             logger.exception("the engine failed on a batch of %d", len(batch))
             await self._rerun(batch)
@@ -162,7 +163,11 @@ class Batcher:
         ended = time.monotonic()
         ran = ended - started
         for item, own in zip(batch, outputs, strict=True):
-            if not item.future.done():
+            if item.future.done():
+                continue
+            if own is None:
+                item.future.set_exception(_no_numbers())
+            else:
                 item.future.set_result(Ran(own, started - item.arrived, ran))
         stages.ran(batch, started, ended, self._label)
 
@@ -176,10 +181,24 @@ class Batcher:
             batch[0].future.set_exception(EngineUnavailable("the engine failed on this picture"))
 
 
-def _compute(engine: Engine, batch: Sequence[_Item]) -> list[Outputs]:
+def _compute(engine: Engine, batch: Sequence[_Item]) -> list[Outputs | None]:
+    """Each picture's own outputs; None where one of them is no number, which JSON has not."""
     wanted = sorted(frozenset[str]().union(*(item.outputs for item in batch)))
     values = engine.run(np.stack([item.pixels for item in batch]), wanted)
-    return [{name: values[name][i] for name in item.outputs} for i, item in enumerate(batch)]
+    each: list[Outputs | None] = [
+        {name: values[name][i] for name in item.outputs} for i, item in enumerate(batch)
+    ]
+    if all(np.isfinite(found).all() for found in values.values()):
+        return each
+    return [own if own is not None and _finite(own) else None for own in each]
+
+
+def _finite(own: Outputs) -> bool:
+    return all(np.isfinite(values).all() for values in own.values())
+
+
+def _no_numbers() -> EngineUnavailable:
+    return EngineUnavailable("the engine gave values that are no numbers for this picture")
 
 
 def _expired(item: _Item, now: float) -> bool:

@@ -56,8 +56,8 @@ STAGE = Spec(
     "attnvgg_stage_seconds",
     "Histogram",
     ("stage", "model", "provider"),
-    "time in a stage: `decode`, `queue` and `inference` of each picture, `encode` and `total` "
-    "of each request",
+    "time in a stage: `decode` and `queue` of each picture, `inference` of each forward pass, "
+    "`encode` and `total` of each request",
     SECONDS,
 )
 BATCH = Spec(

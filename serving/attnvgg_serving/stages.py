@@ -92,9 +92,9 @@ def encoding(label: Label) -> Iterator[None]:
 def ran(pictures: Sequence[Waited], started: float, ended: float, label: Label) -> None:
     """A forward pass over these pictures is over."""
     metrics.batch(len(pictures), label.model, label.provider)
+    metrics.stage("inference", ended - started, label.model, label.provider)
     for picture in pictures:
         metrics.stage("queue", started - picture.arrived, label.model, label.provider)
-        metrics.stage("inference", ended - started, label.model, label.provider)
     if tracing.on():
         _trace(pictures, started, ended, label)
 

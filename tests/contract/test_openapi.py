@@ -25,6 +25,12 @@ CHECKS = f"""
 not_a_server_error.expected-statuses = ["2xx", "4xx", "504"]
 positive_data_acceptance.expected-statuses = {["200", *REFUSALS]}
 negative_data_rejection.expected-statuses = {REFUSALS}
+
+# Quick enough to answer 200 within a deadline of 1 ms, to requests whose one fault is a header
+# that nobody knows.
+[[operations]]
+include-path = "/v2/repository/index"
+checks.negative_data_rejection.expected-statuses = {["200", *REFUSALS]}
 """
 UNLOGGED = re.compile("z$|/metrics$|/health/")
 NAMES = {"name": ["tiny-encoded", "tiny"], "version": ["1"]}

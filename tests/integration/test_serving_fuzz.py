@@ -74,7 +74,7 @@ def test_broken_requests_get_a_documented_outcome(
     for edit in edits:
         at = random.randrange(len(lines))
         if edit == "cut":
-            lines[at] = lines[at][: random.randrange(len(lines[at]))]
+            lines[at] = lines[at][: random.randrange(len(lines[at]) + 1)]
         elif edit == "repeat":
             lines.insert(at, lines[at])
         elif edit == "overwrite":

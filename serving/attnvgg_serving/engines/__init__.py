@@ -13,11 +13,13 @@ if TYPE_CHECKING:  # an engine runs where there is no pydantic (benchmarks/gpu)
 
 class Engine(Protocol):
     """A loaded bundle. `provider` and `sha256` are what an answer says about it; `precision` is
-    that of the graph that runs (fp32, int8, fp16), and `sha256` that of its file."""
+    that of the graph that runs (fp32, int8, fp16), and `sha256` that of its file. `lanes` is how
+    many threads may well call `run` at one time."""
 
     provider: str
     precision: str
     sha256: str
+    lanes: int
 
     def run(
         self, pixels: NDArray[np.uint8], outputs: Sequence[str]

@@ -13,6 +13,7 @@ from attnvgg_bundle.manifest import IntegrityError
 from attnvgg_serving.cores import share
 from attnvgg_serving.engines import Engine, graphs, padding, providers
 from attnvgg_serving.engines.binding import Way, plain
+from attnvgg_serving.engines.lanes import Lanes
 from attnvgg_serving.errors import StartError
 
 if TYPE_CHECKING:
@@ -30,21 +31,27 @@ def create(bundle: "Bundle", settings: "Settings") -> Engine:
     """
     threads = settings.engine_threads or share(settings.workers)
     options = providers.cuda(settings.gpu_memory_mb)
-    engine: Engine = OnnxRuntimeEngine(
-        bundle, settings.provider, settings.precision, threads, options
-    )
     if (settings.precision, settings.provider) == ("fp16", "cpu"):
         logger.warning("fp16 is not faster than fp32 on a CPU; it is meant for GPUs")
-    sizes: Sequence[int] = (1, settings.max_batch)
-    if settings.provider != "cpu":  # on the CPU a padded picture costs as much as a real one
-        sizes = padding.sizes(settings.max_batch)
-        engine = padding.Padded(engine, sizes)
-    try:
-        warm(engine, bundle, sizes)
-    except StartError:
-        engine.close()
-        raise
-    return engine
+
+    def made(threads: int) -> Engine:
+        engine: Engine = OnnxRuntimeEngine(
+            bundle, settings.provider, settings.precision, threads, options
+        )
+        sizes: Sequence[int] = (1, settings.max_batch)
+        if settings.provider != "cpu":  # on the CPU a padded picture costs as much as a real one
+            sizes = padding.sizes(settings.max_batch)
+            engine = padding.Padded(engine, sizes)
+        try:
+            warm(engine, bundle, sizes)
+        except StartError:
+            engine.close()
+            raise
+        return engine
+
+    if settings.provider != "cpu" or threads < Lanes.lanes:
+        return made(threads)
+    return Lanes(made(threads), made(threads // Lanes.lanes))
 
 
 def warm(engine: Engine, bundle: "Bundle", sizes: Sequence[int]) -> None:
@@ -79,6 +86,8 @@ class OnnxRuntimeEngine:
         StartError: the bundle lacks the graph, the graph is not the manifest's, or the provider
             asked for is not in the session (it never falls back to the CPU silently).
     """
+
+    lanes = 1
 
     def __init__(
         self,

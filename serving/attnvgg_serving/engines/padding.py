@@ -35,6 +35,8 @@ class Padded:
     the largest size holds are run one batch after the other.
     """
 
+    lanes = 1
+
     def __init__(self, engine: Engine, sizes: Sequence[int]) -> None:
         self._engine = engine
         self._sizes = tuple(sorted(sizes))

@@ -29,13 +29,13 @@ WEB = Path(__file__).parent.parent / "web"
 def create() -> Starlette:
     """An application without a gateway; `connect` gives it one before the first request."""
     app = Starlette(
-        routes=[
+        routes=[  # looked at in this order
+            Route("/v1/predict", v1.predict, methods=["POST"]),
+            *v2.ROUTES,
             Route("/", _page),
             Route("/openapi.json", _openapi),
             Route("/metrics", _metrics),
-            Route("/v1/predict", v1.predict, methods=["POST"]),
             Route("/v1/models", v1.models),
-            *v2.ROUTES,
             Mount("/web", StaticFiles(directory=WEB)),
         ],
         middleware=[Middleware(Around), Middleware(Access)],  # see guard

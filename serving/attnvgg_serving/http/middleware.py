@@ -3,9 +3,9 @@ nobody expected.
 """
 
 import logging
+import os
 import re
 import time
-import uuid
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -124,4 +124,4 @@ def _begin(scope: Scope) -> logs.Record:
 def _request_id(given: str | None) -> str:
     if given and _REQUEST_ID.fullmatch(given):
         return given
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()

@@ -152,7 +152,9 @@ def _gateway(request: Request) -> Gateway:
 
 
 def _routes() -> list[Route]:
+    paths = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
     routes = [
+        *(Route(f"{path}/infer", infer, methods=["POST"]) for path in paths),
         Route("/v2", server),
         Route("/v2/health/live", live),
         Route("/v2/health/ready", ready),
@@ -160,11 +162,10 @@ def _routes() -> list[Route]:
         Route("/v2/repository/models/{name}/load", v2_repository.load, methods=["POST"]),
         Route("/v2/repository/models/{name}/unload", v2_repository.unload, methods=["POST"]),
     ]
-    for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+    for path in paths:
         routes.append(Route(path, model))
         routes.append(Route(f"{path}/ready", model_ready))
         routes.append(Route(f"{path}/config", config))
-        routes.append(Route(f"{path}/infer", infer, methods=["POST"]))
     return routes
 
 

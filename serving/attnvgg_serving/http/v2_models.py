@@ -46,7 +46,7 @@ def base(name: str) -> str:
 
 
 def takes(served: Served, max_images: int) -> Takes:
-    outputs = tuple(output.name for output in served.manifest.outputs)
+    outputs = served.manifest.output_names
     if served.encoded:
         return Takes("encoded", "BYTES", (-1, 1), outputs, max_images)
     input = served.manifest.input

@@ -19,7 +19,8 @@ FAR = float("inf")
 class Recorder:
     """`mean` is the mean of a picture; a picture that starts with POISON fails its batch."""
 
-    provider, sha256 = "cpu", "0"
+    provider, precision, sha256 = "cpu", "fp32", "0"
+    lanes = 1
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []

@@ -19,6 +19,7 @@ class Mirror:
     """Says of each picture what its first value was, and keeps the batches that it was given."""
 
     provider, precision, sha256 = "cuda", "fp16", "0"
+    lanes = 1
 
     def __init__(self) -> None:
         self.batches: list[Any] = []

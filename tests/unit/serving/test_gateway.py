@@ -31,6 +31,7 @@ class Echo:
     """`mean` is the mean of a picture; POISON fails its batch, NAN is answered with one."""
 
     provider, precision, sha256 = "cpu", "fp32", "0"
+    lanes = 1
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, ...]] = []
