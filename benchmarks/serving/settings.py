@@ -16,7 +16,7 @@ PICTURES = 8
 JPEG_SIDE = 500
 
 ROUNDS = 3
-SECONDS = 4.0
+SECONDS = 3.0
 WARM_UP = 1.0
 BARE_SECONDS = 2.0
 # A request that takes longer is an error.

@@ -61,7 +61,9 @@ class AttnVGG:
     def check() -> None:
         """Once, before any worker: exits with one line if a worker could not start."""
         run_folder.make()
-        done = subprocess.run([sys.executable, "-m", "attnvgg_serving.check"], check=False)
+        command = [sys.executable, "-m", "attnvgg_serving.check"]
+        # Where the workers will be: in a bento that is not where the supervisor was started.
+        done = subprocess.run(command, cwd=cast(Any, AttnVGG).working_dir, check=False)
         if done.returncode:
             sys.exit(done.returncode)
         Respawn().install()

@@ -62,6 +62,7 @@ def blocks(language: str) -> list[str]:
 
 def run(command: list[str], folder: Path) -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment["BENTOML_HOME"] = str(folder / "bentoml")
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280
     )
@@ -89,7 +90,11 @@ def test_every_other_block_runs_against_it(served: str, made: Path) -> None:
     ran = 0
     for language, command in (("bash", ["bash", "-euc"]), ("python", [sys.executable, "-c"])):
         for block in blocks(language):
-            if "scripts/" in block or any(each in block for each in MAKING):
+            if (
+                "scripts/" in block
+                or "bentoml build" in block
+                or any(each in block for each in MAKING)
+            ):
                 continue
             text = block.replace("http://127.0.0.1:3000", served)
             if language == "bash":
@@ -100,6 +105,21 @@ def test_every_other_block_runs_against_it(served: str, made: Path) -> None:
     for name, size in OVERLAYS.items():
         with Image.open(made / name) as overlay:
             assert overlay.size == size
+
+
+@pytest.mark.timeout(600)
+def test_the_bento_serves_from_anywhere(served: str, made: Path, tmp_path: Path) -> None:
+    (block,) = [block for block in blocks("bash") if "bentoml build" in block]
+    run(["bash", "-euc", block], made)
+    port = free_port()
+    command = [sys.executable, "-m", "bentoml", "serve", "attnvgg:latest"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "BENTOML_HOME": str(made / "bentoml")}
+    process = start(command, tmp_path, environment, tmp_path / "log")
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process, tmp_path / "log")
+    finally:
+        end(process)
 
 
 def test_the_documented_settings_are_those_of_the_code() -> None:

@@ -384,7 +384,6 @@ def test_what_cannot_run_is_a_message(
     assert "--servers has torchserve; known are gateway, triton-1" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not (SERVING / "results.json").is_file(), reason="not measured yet")
 def test_the_committed_document_is_made_of_the_committed_results(script: Importer) -> None:
     found = json.loads((SERVING / "results.json").read_text())
     assert (SERVING / "RESULTS.md").read_text() == script("report").render(found)
