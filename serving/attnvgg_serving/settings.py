@@ -117,7 +117,8 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=1024,
-        description="threads of one forward pass on the CPU; 0: the cores, divided by WORKERS",
+        description="threads of forward passes on the CPU, which two passes share under load; "
+        "0: the cores, divided by WORKERS",
     )
 
     poll_s: float = Field(
