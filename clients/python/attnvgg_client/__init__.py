@@ -9,7 +9,7 @@ with Client("http://127.0.0.1:3000") as client:
 
 from attnvgg_client._async_client import AsyncClient
 from attnvgg_client._client import Client
-from attnvgg_client._core import Health
+from attnvgg_client._door import Health
 from attnvgg_client._errors import (
     APIConnectionError,
     APIStatusError,

@@ -7,12 +7,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from attnvgg_client import _batch, _config, _core
+from attnvgg_client._door import Health, door
 from attnvgg_client._errors import ItemError
-from attnvgg_client._http import Effect, Flow, Send, Sleep, T
+from attnvgg_client._http import Call, Effect, Flow, Send, Sleep, T
 from attnvgg_client._pictures import PictureLike
 from attnvgg_client._prediction import Prediction
 from attnvgg_client._requests import AttentionFormat, Options
 from attnvgg_client._responses import ModelInfo
+from attnvgg_client._retry import Deadline
 
 if TYPE_CHECKING:
     import httpx
@@ -33,6 +35,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._config = _config.resolve(url, api_key, timeout, max_retries)
+        self._door = door(self._config)
         from attnvgg_client._transport import AsyncTransport  # httpx is slow to import
 
         self._transport = AsyncTransport(transport)
@@ -55,7 +58,7 @@ class AsyncClient:
     ) -> Prediction:
         """As Client.predict."""
         options = Options(return_attention, top_k, attention_format, model, version)
-        return await self._run(_core.predict(self._config, image, options, timeout))
+        return await self._run(_core.predict(self._door, image, options, self._seconds(timeout)))
 
     async def predict_batch(
         self,
@@ -70,19 +73,21 @@ class AsyncClient:
     ) -> list[Prediction | ItemError]:
         """As Client.predict_batch."""
         options = Options(return_attention, top_k, attention_format, model, version)
-        return await self._run(_batch.predict_batch(self._config, images, options, timeout))
+        return await self._run(
+            _batch.predict_batch(self._door, images, options, self._seconds(timeout))
+        )
 
     async def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """As Client.models."""
-        return await self._run(_core.models(self._config, timeout))
+        return await self._run(self._door.models(Deadline(self._seconds(timeout))))
 
-    async def health(self, *, timeout: float | None = None) -> _core.Health:
+    async def health(self, *, timeout: float | None = None) -> Health:
         """As Client.health."""
-        return await self._run(_core.health(self._config, timeout))
+        return await self._run(self._door.health(Deadline(self._seconds(timeout))))
 
     async def wait_until_ready(self, timeout: float = 60.0) -> None:
         """As Client.wait_until_ready."""
-        await self._run(_core.wait_until_ready(self._config, timeout))
+        await self._run(_core.wait_until_ready(self._door, timeout))
 
     async def close(self) -> None:
         """As Client.close."""
@@ -101,6 +106,9 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
+
+    def _seconds(self, timeout: float | None) -> float:
+        return _core.seconds_of(self._config, timeout)
 
     async def _run(self, flow: Flow[T]) -> T:
         try:
@@ -123,4 +131,6 @@ class AsyncClient:
 
         if isinstance(effect, Sleep):
             return await asyncio.sleep(effect.seconds)
+        if isinstance(effect, Call):
+            raise NotImplementedError
         return await asyncio.to_thread(effect.function)

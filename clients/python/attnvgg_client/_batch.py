@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
-from attnvgg_client import _core, _requests
-from attnvgg_client._config import Config
+from attnvgg_client import _core
+from attnvgg_client._door import Door
 from attnvgg_client._errors import (
     APIStatusError,
     InvalidArgumentError,
@@ -20,6 +20,7 @@ from attnvgg_client._http import Flow
 from attnvgg_client._pictures import Picture, PictureLike
 from attnvgg_client._prediction import Prediction
 from attnvgg_client._requests import Options
+from attnvgg_client._retry import Deadline
 
 MAX_IMAGES = 16
 MAX_BYTES = 8_000_000
@@ -29,23 +30,23 @@ Results: TypeAlias = dict[int, Prediction | ItemError]
 
 
 def predict_batch(
-    config: Config, images: Iterable[PictureLike], options: Options, timeout: float | None
+    door: Door, images: Iterable[PictureLike], options: Options, seconds: float
 ) -> Flow[list[Prediction | ItemError]]:
     """See Client.predict_batch. Holds the bytes of one request's pictures at a time."""
     results: Results = {}
     waiting: Placed = []
     for index, image in enumerate(_checked(images)):
         try:
-            picture = yield from _core.picture_of(image, _core.deadline_of(config, timeout))
+            picture = yield from _core.picture_of(image, Deadline(seconds))
         except InvalidPictureError as error:
             results[index] = ItemError(error.code, str(error), index)
             continue
         if waiting and _full(waiting, picture):
-            results |= yield from _ask(config, waiting, options, timeout)
+            results |= yield from _ask(door, waiting, options, seconds)
             waiting = []
         waiting.append((index, picture))
     if waiting:
-        results |= yield from _ask(config, waiting, options, timeout)
+        results |= yield from _ask(door, waiting, options, seconds)
     return [results[index] for index in range(len(results))]
 
 
@@ -65,21 +66,19 @@ def _full(waiting: Placed, picture: Picture) -> bool:
     return len(waiting) >= MAX_IMAGES or size + len(picture.data) > MAX_BYTES
 
 
-def _ask(config: Config, placed: Placed, options: Options, timeout: float | None) -> Flow[Results]:
+def _ask(door: Door, placed: Placed, options: Options, seconds: float) -> Flow[Results]:
     """One request; halved if the server refuses it for what is in it.
 
     The server's limits may be lower than ours, and one that answers "invalid_image" for a whole
     request does not say which picture it means: halving finds out.
     """
     pictures = [picture for _, picture in placed]
-    request = _requests.predict_several(config, pictures, options)
     try:
-        reply = yield from _core.call(config, request, _core.deadline_of(config, timeout))
+        items = yield from door.ask(pictures, options, Deadline(seconds))
     except APIStatusError as error:
         if not (isinstance(error, PictureRejectedError) or error.code == "too_many_images"):
             raise
-        return (yield from _halve(config, placed, options, timeout, error))
-    items = _core.checked_predictions(reply, pictures, request.headers["X-Request-ID"])
+        return (yield from _halve(door, placed, options, seconds, error))
     return {
         index: replace(item, index=index) if isinstance(item, ItemError) else item
         for (index, _), item in zip(placed, items, strict=True)
@@ -87,11 +86,11 @@ def _ask(config: Config, placed: Placed, options: Options, timeout: float | None
 
 
 def _halve(
-    config: Config, placed: Placed, options: Options, timeout: float | None, error: APIStatusError
+    door: Door, placed: Placed, options: Options, seconds: float, error: APIStatusError
 ) -> Flow[Results]:
     if len(placed) == 1:
         index = placed[0][0]
-        return {index: ItemError(error.code, error.message, index)}
+        return {index: ItemError(error.code, error.message, index, error.request_id)}
     middle = len(placed) // 2
-    first = yield from _ask(config, placed[:middle], options, timeout)
-    return first | (yield from _ask(config, placed[middle:], options, timeout))
+    first = yield from _ask(door, placed[:middle], options, seconds)
+    return first | (yield from _ask(door, placed[middle:], options, seconds))

@@ -8,12 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from attnvgg_client import _batch, _config, _core
+from attnvgg_client._door import Health, door
 from attnvgg_client._errors import ItemError
-from attnvgg_client._http import Effect, Flow, Send, Sleep, T
+from attnvgg_client._http import Call, Effect, Flow, Send, Sleep, T
 from attnvgg_client._pictures import PictureLike
 from attnvgg_client._prediction import Prediction
 from attnvgg_client._requests import AttentionFormat, Options
 from attnvgg_client._responses import ModelInfo
+from attnvgg_client._retry import Deadline
 
 if TYPE_CHECKING:
     import httpx
@@ -45,6 +47,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._config = _config.resolve(url, api_key, timeout, max_retries)
+        self._door = door(self._config)
         from attnvgg_client._transport import SyncTransport  # httpx is slow to import
 
         self._transport = SyncTransport(transport)
@@ -82,7 +85,7 @@ class Client:
             APIConnectionError, DeadlineError, ProtocolError, APIStatusError: see AttnVGGError.
         """
         options = Options(return_attention, top_k, attention_format, model, version)
-        return self._run(_core.predict(self._config, image, options, timeout))
+        return self._run(_core.predict(self._door, image, options, self._seconds(timeout)))
 
     def predict_batch(
         self,
@@ -106,20 +109,20 @@ class Client:
             As `predict`, except that a bad picture raises nothing; what fails a request fails all.
         """
         options = Options(return_attention, top_k, attention_format, model, version)
-        return self._run(_batch.predict_batch(self._config, images, options, timeout))
+        return self._run(_batch.predict_batch(self._door, images, options, self._seconds(timeout)))
 
     def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """The models that the server has. Raises as `predict`."""
-        return self._run(_core.models(self._config, timeout))
+        return self._run(self._door.models(Deadline(self._seconds(timeout))))
 
-    def health(self, *, timeout: float | None = None) -> _core.Health:
+    def health(self, *, timeout: float | None = None) -> Health:
         """Whether the server would answer now; asked once, without retries.
 
         Raises:
             APIConnectionError, DeadlineError: nobody is there.
             APIStatusError: something is there that is no attnvgg server.
         """
-        return self._run(_core.health(self._config, timeout))
+        return self._run(self._door.health(Deadline(self._seconds(timeout))))
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Returns as soon as the server would answer.
@@ -128,7 +131,7 @@ class Client:
             DeadlineError: it would not within so many seconds; says why.
             APIStatusError: something is there that is no attnvgg server.
         """
-        self._run(_core.wait_until_ready(self._config, timeout))
+        self._run(_core.wait_until_ready(self._door, timeout))
 
     def close(self) -> None:
         """Closes the connections; the client cannot be used any more."""
@@ -147,6 +150,9 @@ class Client:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
+
+    def _seconds(self, timeout: float | None) -> float:
+        return _core.seconds_of(self._config, timeout)
 
     def _run(self, flow: Flow[T]) -> T:
         try:
@@ -167,4 +173,6 @@ class Client:
             return self._transport.send(effect)
         if isinstance(effect, Sleep):
             return time.sleep(effect.seconds)
+        if isinstance(effect, Call):
+            raise NotImplementedError
         return effect.function()

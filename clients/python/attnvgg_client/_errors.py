@@ -156,11 +156,13 @@ class ItemError:
     """Why one picture of a batch has no prediction; a value, never raised.
 
     code: the server's, or that of InvalidPictureError. index: the picture's place in the batch.
+    request_id: quote it when you report the problem; None where nothing was sent.
     """
 
     code: str
     message: str
     index: int
+    request_id: str | None = None
 
 
 _BY_CODE: dict[str, type[APIStatusError]] = {

@@ -57,7 +57,17 @@ class Work:
     function: Callable[[], Any]
 
 
-Effect: TypeAlias = Send | Sleep | Work
+@dataclass(frozen=True)
+class Call:
+    """Make this unary gRPC call of the inference service, such as "ModelInfer", within so many
+    seconds. Outcome: the response message."""
+
+    method: str
+    message: Any
+    seconds: float
+
+
+Effect: TypeAlias = Send | Sleep | Work | Call
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 

@@ -127,7 +127,9 @@ def _item(
 ) -> Prediction | ItemError:
     if "error" in item:
         reason = item.object("error")
-        return ItemError(reason.text("code"), reason.text("message"), place)
+        return ItemError(
+            reason.text("code"), reason.text("message"), place, answer.text("request_id")
+        )
     timings = answer.object("timings_ms")
     return Prediction(
         label=item.text("label"),

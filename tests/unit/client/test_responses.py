@@ -77,7 +77,7 @@ def test_the_repr_fits_a_terminal_and_to_dict_is_plain(fake: Any) -> None:
 
 def test_an_error_stands_in_its_place(fake: Any) -> None:
     found = responses.predictions(reply_of(fake.ok("f16", 3, bad=[1])), [SOURCE] * 3)
-    assert found[1] == ItemError("invalid_image", "damaged", 1)
+    assert found[1] == ItemError("invalid_image", "damaged", 1, "r-1")
     assert isinstance(found[2], Prediction)
 
 

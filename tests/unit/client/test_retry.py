@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from attnvgg_client import APIConnectionError, DeadlineError, OverloadedError, UnavailableError
-from attnvgg_client import _core as core
+from attnvgg_client import _calls as core
 from attnvgg_client import _retry as retry
 from attnvgg_client._config import Config
 from attnvgg_client._http import Reply, Send, Sleep
