@@ -27,9 +27,12 @@ def tile(image: Image.Image, text: str) -> Image.Image:
 
 def column(photo: Path, prediction: Prediction) -> list[Image.Image]:
     """The photo with its label, and below it the map of every level."""
-    said = f"{prediction.label} {prediction.probability:.0%}"
-    overlays = [tile(prediction.overlay(level), level) for level in LEVELS]
-    return [tile(Image.open(photo), said), *overlays]
+    tiles = [tile(Image.open(photo), f"{prediction.label} {prediction.probability:.0%}")]
+    for level in LEVELS:
+        attention = (prediction.attention or {})[level]
+        most = attention.size * attention.max()
+        tiles.append(tile(prediction.overlay(level), f"{level}, up to {most:.0f} times uniform"))
+    return tiles
 
 
 def main() -> None:

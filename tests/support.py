@@ -34,10 +34,14 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home / "log"
         environment = {**os.environ, "ATTNVGG_MODELS": str(models), "BENTOML_HOME": str(home)}
-        environment |= {"BENTOML_DO_NOT_TRACK": "True", **settings}
+        self.environment = environment | {"BENTOML_DO_NOT_TRACK": "True", **settings}
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """On the same port every time; the log begins anew."""
         command = [sys.executable, "-m", "bentoml", "serve"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        self.process = start(command, ROOT, environment, self.log)
+        return start(command, ROOT, self.environment, self.log)
 
     def wait(self) -> None:
         """Returns when it is ready; see wait_until_ready."""

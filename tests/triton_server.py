@@ -98,7 +98,8 @@ class Answer:
 
 
 class Triton:
-    """A `tritonserver` of our own on loopback. `python`: the environment that its models run in."""
+    """A `tritonserver` of our own on loopback. `python`: the environment that its models run in;
+    `grpc`: whether it speaks that, too, on `grpc_port`."""
 
     def __init__(
         self,
@@ -107,9 +108,11 @@ class Triton:
         repository: Path,
         *flags: str,
         python: Path | None = None,
+        grpc: bool = False,
     ) -> None:
         port, server = free_port(), triton_home(environment)
         self.url = f"http://127.0.0.1:{port}"
+        self.grpc_port = free_port() if grpc else None
         self.log = home / "log"
         self.shared = f"attnvgg-test-{os.getpid()}-{port}-"
         self.client = httpx.Client(base_url=self.url, timeout=60)
@@ -117,7 +120,9 @@ class Triton:
         command = [str(server / "bin" / "tritonserver"), f"--model-repository={repository}"]
         command += [f"--backend-directory={server / 'backends'}", "--http-address=127.0.0.1"]
         command += [f"--cache-directory={server / 'caches'}", f"--http-port={port}"]
-        command += ["--allow-grpc=false", "--allow-metrics=false"]
+        command += [f"--allow-grpc={str(grpc).lower()}", "--allow-metrics=false"]
+        if grpc:
+            command += ["--grpc-address=127.0.0.1", f"--grpc-port={self.grpc_port}"]
         command += [f"--backend-config=python,shm-region-prefix-name={self.shared}", *flags]
         # The backend takes the packages of the first python3 on the path.
         path = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}

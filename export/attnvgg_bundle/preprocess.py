@@ -207,6 +207,7 @@ def _box(width: int, height: int, to_height: int, to_width: int, geometry: str) 
     if geometry != "center-crop":
         raise ValueError(f"geometry is {geometry!r}; it must be one of {', '.join(GEOMETRIES)}")
     scale = min(width / to_width, height / to_height)
-    crop_width, crop_height = to_width * scale, to_height * scale
+    # Rounding may make the product a hair more than the whole side, and Pillow refuses such a box.
+    crop_width, crop_height = min(width, to_width * scale), min(height, to_height * scale)
     x0, y0 = (width - crop_width) / 2, (height - crop_height) / 2
     return (x0, y0, x0 + crop_width, y0 + crop_height)

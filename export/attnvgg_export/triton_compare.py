@@ -9,7 +9,7 @@ from attnvgg_bundle import manifest as manifests
 from attnvgg_bundle.manifest import BundleError, Manifest
 from attnvgg_export.triton_config import HEADER
 from attnvgg_export.triton_options import RepositoryError
-from attnvgg_export.triton_plan import CONFIG, VERSION, Model
+from attnvgg_export.triton_plan import CONFIG, Model, versions
 
 MODEL_CODE = "model.py"
 
@@ -59,12 +59,6 @@ def compare(model: Model, folder: Path) -> Change:
 def is_ours(folder: Path) -> bool:
     """Did an earlier run write this folder of a repository?"""
     return (_text(folder / CONFIG) or "").startswith(HEADER)
-
-
-def versions(folder: Path) -> list[str]:
-    """The version folders of a model, in their order."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted((p.name for p in found if VERSION.fullmatch(p.name) and p.is_dir()), key=int)
 
 
 def _check_alike(model: Model, there: Mapping[str, Manifest]) -> None:

@@ -4,6 +4,11 @@ NAME          the graph: uint8 [B, H, W, 3] in, the manifest's outputs out
 NAME-decode   encoded pictures in, uint8 [B, H, W, 3] out
 NAME-encoded  an ensemble of the two: encoded pictures in, NAME's outputs out
 
+NAME-encoded also says, in its parameter `attnvgg`, what a client must know to turn tensors into the
+answers of /v1: labels, geometry, input size, what the graph runs on, and each version's sha256.
+It stands there and not in NAME, because Triton loads every version of a model again when any
+parameter of it changes; of the ensemble that is nothing.
+
 Triton batches requests of equal shapes only, so inputs of free sizes are never merged by mistake.
 """
 
@@ -17,6 +22,7 @@ from attnvgg_export.triton_options import Options
 HEADER = "# Written by `attnvgg-export triton`, which writes it anew when it runs again.\n"
 LABELS = "labels.txt"
 ENCODED = "encoded"
+DESCRIPTION = "attnvgg"
 # Every version of a model answers under its own number; an ensemble can only follow the newest.
 ALL_VERSIONS = "version_policy { all { } }\n"
 NEWEST_VERSION = "version_policy { latest { num_versions: 1 } }\n"
@@ -61,8 +67,11 @@ def decoder(bundle: Manifest, options: Options) -> str:
     )
 
 
-def ensemble(bundle: Manifest, options: Options) -> str:
-    """NAME-decode, then NAME, both at their newest version (model_version -1)."""
+def ensemble(bundle: Manifest, options: Options, hashes: Mapping[str, str]) -> str:
+    """NAME-decode, then NAME, both at their newest version (model_version -1).
+
+    hashes: version -> sha256 of its graph, of every version that NAME has.
+    """
     image, outputs = bundle.input.name, [output.name for output in bundle.outputs]
     steps = [
         _step(decoder_name(bundle.name), {ENCODED: ENCODED}, {image: image}),
@@ -76,6 +85,23 @@ def ensemble(bundle: Manifest, options: Options) -> str:
         + "ensemble_scheduling {\n  step [\n"
         + ",\n".join(steps)
         + "\n  ]\n}\n"
+        + _parameters({DESCRIPTION: description(bundle, options, hashes)})
+    )
+
+
+def description(bundle: Manifest, options: Options, hashes: Mapping[str, str]) -> str:
+    """JSON in ASCII: what the text format of protobuf makes of other characters depends on its
+    version."""
+    spec = bundle.input
+    return json.dumps(
+        {
+            "labels": bundle.labels,
+            "height": spec.height,
+            "width": spec.width,
+            "geometry": spec.geometry,
+            "provider": f"triton:{options.backend}:{options.processor}",
+            "sha256": dict(hashes),
+        }
     )
 
 
@@ -151,7 +177,7 @@ def _settings(bundle: Manifest, options: Options) -> dict[str, object]:
 
 def _parameters(settings: Mapping[str, object]) -> str:
     return "".join(
-        f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}\n'
+        f'parameters {{ key: "{key}" value: {{ string_value: {_quoted(str(value))} }} }}\n'
         for key, value in settings.items()
     )
 

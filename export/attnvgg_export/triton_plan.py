@@ -41,8 +41,9 @@ class Model:
     versions: Mapping[str, Mapping[str, Path]]
 
 
-def plan(models: Path, options: Options) -> list[Model]:
-    """Three models a bundle's name, an ensemble after its parts.
+def plan(models: Path, options: Options, repository: Path) -> list[Model]:
+    """Three models a bundle's name, an ensemble after its parts; `repository` is only read, for the
+    versions that stay there though their bundles are gone.
 
     Raises:
         BundleError: a bundle is broken.
@@ -53,9 +54,16 @@ def plan(models: Path, options: Options) -> list[Model]:
     planned: list[Model] = []
     for name in sorted(names):
         _check_name(name, names)
-        versions = [bundle for bundle in found if bundle.manifest.name == name]
-        planned += _models(sorted(versions, key=lambda b: int(b.manifest.version)), options)
+        bundles = [bundle for bundle in found if bundle.manifest.name == name]
+        bundles.sort(key=lambda bundle: int(bundle.manifest.version))
+        planned += _models(bundles, options, _hashes(bundles, options, repository / name))
     return planned
+
+
+def versions(folder: Path) -> list[str]:
+    """The version folders of a model, in their order."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((p.name for p in found if VERSION.fullmatch(p.name) and p.is_dir()), key=int)
 
 
 def read(models: Path) -> list[Bundle]:
@@ -68,17 +76,34 @@ def read(models: Path) -> list[Bundle]:
     return found
 
 
-def _models(bundles: Sequence[Bundle], options: Options) -> list[Model]:
+def _models(bundles: Sequence[Bundle], options: Options, hashes: Mapping[str, str]) -> list[Model]:
     newest = bundles[-1].manifest
     name = newest.name
     decoder, ensemble = config.decoder_name(name), config.ensemble_name(name)
     decoding = {"model.py": BACKEND / "decode.py", PREPROCESS.name: PREPROCESS, **NO_BYTECODE}
     shared = {config.LABELS: config.labels(newest), CONFIG: config.model(newest, options)}
+    both = config.ensemble(newest, options, hashes)
     return [
         Model(name, shared, {b.manifest.version: _files(b, options) for b in bundles}),
         Model(decoder, {CONFIG: config.decoder(newest, options)}, _versions(bundles, decoding)),
-        Model(ensemble, {CONFIG: config.ensemble(newest, options)}, _versions(bundles, {})),
+        Model(ensemble, {CONFIG: both}, _versions(bundles, {})),
     ]
+
+
+def _hashes(bundles: Sequence[Bundle], options: Options, folder: Path) -> dict[str, str]:
+    """Version -> sha256 of the graph that runs, of the bundles and of what else is in `folder`."""
+    files = {bundle.manifest.version: bundle.manifest.files for bundle in bundles}
+    hashes = {
+        version: f[options.graph].sha256 for version, f in files.items() if options.graph in f
+    }
+    try:
+        for version in versions(folder):
+            if version not in files and (folder / version / GRAPH).is_file():
+                hashes[version] = manifests.sha256(folder / version / GRAPH)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RepositoryError(f"{folder} cannot be read: {reason}") from error
+    return dict(sorted(hashes.items(), key=lambda each: int(each[0])))
 
 
 def _files(bundle: Bundle, options: Options) -> dict[str, Path]:

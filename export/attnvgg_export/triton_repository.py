@@ -54,7 +54,7 @@ def write(models: Path, repository: Path, options: Options) -> list[str]:
     """
     if repository.exists() and not repository.is_dir():
         raise RepositoryError(f"--repository is {repository}, which is a file; it must be a folder")
-    planned = plan(models, options)
+    planned = plan(models, options, repository)
     try:
         changes = [compare(model, repository / model.name) for model in planned]
         if any(change.versions or change.texts for change in changes):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attnvgg_client import _overlay
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -145,6 +147,17 @@ def test_the_brightest_cell_is_where_the_map_says(page: Any, photo: Path, gatewa
     conv13 = np.frombuffer(answer.content[at : at + 64], "<f4")
     assert brightness.argmax() == conv13.argmax()
     assert (np.argsort(brightness.ravel())[-3:] == np.argsort(conv13)[-3:]).all()
+
+
+def test_the_scale_is_that_of_the_python_clients_overlays(page: Any) -> None:
+    times = [0, 1, 4, 16, 64]
+    script = "async (times) => times.map((await import('/web/maps.js')).place)"
+    expected = _overlay.place(np.array(times, np.float32))
+    np.testing.assert_allclose(page.evaluate(script, times), expected, rtol=1e-6)
+    marks = page.locator("#marks span").evaluate_all(
+        "all => all.map(one => [Number(one.textContent), parseFloat(one.style.left)])"
+    )
+    np.testing.assert_allclose(marks, np.stack([times, 100 * expected], axis=1), rtol=1e-4)
 
 
 def test_what_is_no_picture_is_said_in_words(page: Any, tmp_path: Path, photo: Path) -> None:

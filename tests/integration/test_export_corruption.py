@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 
 from attnvgg_bundle.compare import OutputNamesError, ShapeError, ValuesError
-from attnvgg_bundle.manifest import IntegrityError
+from attnvgg_bundle.manifest import Input, IntegrityError
 from attnvgg_export import build as build_module
 from attnvgg_export import onnx_graph, quantize, torchscript, writers
 from attnvgg_export.build import build
@@ -35,6 +35,18 @@ def before_export(corrupt: Callable[[ExportGraph], None]) -> Callable[[Patch], N
     return lambda patch: patch.setattr(writers, "write", write)
 
 
+EXPORT, EXPORTED = onnx_graph.export, list[onnx.ModelProto]()
+
+
+def exported_once(graph: ExportGraph, spec: Input) -> onnx.ModelProto:
+    """A copy: to trace the tiny checkpoint takes seconds, and gives the same every time."""
+    if not EXPORTED:
+        EXPORTED.append(EXPORT(graph, spec))
+    copy = onnx.ModelProto()
+    copy.CopyFrom(EXPORTED[0])
+    return copy
+
+
 def after_export(corrupt: Callable[[onnx.ModelProto], object]) -> Callable[[Patch], None]:
     """The ONNX file is another than the graph when it is saved."""
     honest = onnx_graph.save
@@ -43,7 +55,11 @@ def after_export(corrupt: Callable[[onnx.ModelProto], object]) -> Callable[[Patc
         corrupt(model)
         return honest(model, path)
 
-    return lambda patch: patch.setattr(onnx_graph, "save", save)
+    def apply(patch: Patch) -> None:
+        patch.setattr(onnx_graph, "export", exported_once)
+        patch.setattr(onnx_graph, "save", save)
+
+    return apply
 
 
 def one_weight(graph: ExportGraph) -> None:

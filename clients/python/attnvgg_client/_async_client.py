@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from attnvgg_client import _batch, _config, _core
 from attnvgg_client._door import Health, door
 from attnvgg_client._errors import ItemError
+from attnvgg_client._grpc import AsyncChannel
 from attnvgg_client._http import Call, Effect, Flow, Send, Sleep, T
+from attnvgg_client._many import Many
 from attnvgg_client._pictures import PictureLike
 from attnvgg_client._prediction import Prediction
 from attnvgg_client._requests import AttentionFormat, Options
@@ -22,8 +24,12 @@ if TYPE_CHECKING:
 
 class AsyncClient:
     """Client for asyncio: the same arguments, verbs and errors. Files are read and pictures
-    encoded in a thread, so that the event loop goes on. Cancelling a call drops its connection.
-    One client belongs to one event loop."""
+    encoded in threads, so that the event loop goes on. Cancelling a call drops its connection.
+
+    One client may be used from several event loops, one after the other (asyncio.run twice) or at
+    once in several threads, and after a fork: connections belong to the loop that opened them, and
+    are closed with it at the latest. `close` closes those of the loop that awaits it. Only gRPC for
+    asyncio does not survive a fork: a child of a process that used it is refused at once."""
 
     def __init__(
         self,
@@ -36,6 +42,7 @@ class AsyncClient:
     ) -> None:
         self._config = _config.resolve(url, api_key, timeout, max_retries)
         self._door = door(self._config)
+        self._channel = AsyncChannel(self._config)
         from attnvgg_client._transport import AsyncTransport  # httpx is slow to import
 
         self._transport = AsyncTransport(transport)
@@ -77,6 +84,36 @@ class AsyncClient:
             _batch.predict_batch(self._door, images, options, self._seconds(timeout))
         )
 
+    def predict_many(
+        self,
+        images: Iterable[PictureLike] | AsyncIterable[PictureLike],
+        *,
+        return_attention: bool = False,
+        top_k: int = 5,
+        attention_format: AttentionFormat = "f16",
+        model: str | None = None,
+        version: str | None = None,
+        timeout: float | None = None,
+        concurrency: int = 4,
+        progress: bool | Callable[[int, int | None], None] = False,
+    ) -> AsyncIterator[Prediction | ItemError]:
+        """As Client.predict_many, for `async for`. A plain iterable is read in the event loop and
+        must not block it; an asynchronous one may take its time."""
+        options = Options(return_attention, top_k, attention_format, model, version)
+        awaited = hasattr(images, "__aiter__")
+        many = Many(
+            self._door,
+            images if awaited else _batch.checked(images),
+            options,
+            self._seconds(timeout),
+            concurrency,
+            progress,
+            insistent=self._config.max_retries > 0,
+        )
+        from attnvgg_client import _tasks  # asyncio is slow to import
+
+        return _tasks.results(self._run, many, _tasks.iterator(images))
+
     async def models(self, *, timeout: float | None = None) -> list[ModelInfo]:
         """As Client.models."""
         return await self._run(self._door.models(Deadline(self._seconds(timeout))))
@@ -92,6 +129,7 @@ class AsyncClient:
     async def close(self) -> None:
         """As Client.close."""
         await self._transport.close()
+        await self._channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -132,5 +170,5 @@ class AsyncClient:
         if isinstance(effect, Sleep):
             return await asyncio.sleep(effect.seconds)
         if isinstance(effect, Call):
-            raise NotImplementedError
+            return await self._channel.call(effect)
         return await asyncio.to_thread(effect.function)

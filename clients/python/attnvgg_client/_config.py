@@ -10,12 +10,15 @@ from attnvgg_client._errors import InvalidArgumentError
 
 DEFAULT_URL = "http://127.0.0.1:3000"
 DEFAULT_TIMEOUT = 30.0
+SCHEMES = ("http", "https", "triton+http", "triton+https", "grpc", "grpcs")
+LIKE = f"{DEFAULT_URL} (an attnvgg server), triton+http://host:8000 or grpc://host:8001 (Triton)"
 
 
 @dataclass(frozen=True)
 class Config:
-    """url: without a slash at its end. api_key: never shown. timeout: seconds for one request,
-    its retries and the waiting between them included. max_retries: attempts after the first."""
+    """url: without a slash at its end; its scheme says what is spoken there. api_key: never shown.
+    timeout: seconds for one request, its retries and the waiting between them included.
+    max_retries: attempts after the first."""
 
     url: str
     api_key: str | None = field(repr=False)
@@ -53,14 +56,17 @@ def seconds(name: str, value: float) -> float:
 def _url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port  # reading the port checks it
+        host, port = parts.hostname, parts.port  # reading the port checks it
     except (ValueError, AttributeError, TypeError):
-        raise InvalidArgumentError(f"url is {url!r}; it must be like {DEFAULT_URL}") from None
+        raise InvalidArgumentError(f"url is {url!r}; it must be like {LIKE}") from None
     if parts.username or parts.password:
         # Passwords in URLs end up in logs; this message must not be one of them.
         raise InvalidArgumentError("url holds a user or password; give a key as api_key instead")
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise InvalidArgumentError(f"url is {url!r}; it must be like {DEFAULT_URL}")
+    if parts.scheme not in SCHEMES or not host or parts.query or parts.fragment:
+        raise InvalidArgumentError(f"url is {url!r}; it must be like {LIKE}")
+    # gRPC has no paths, and no port that everybody expects.
+    if parts.scheme in ("grpc", "grpcs") and (port is None or parts.path.strip("/")):
+        raise InvalidArgumentError(f"url is {url!r}; it must be like {parts.scheme}://host:8001")
     return url.rstrip("/")
 
 

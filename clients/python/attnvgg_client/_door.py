@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from attnvgg_client._config import Config
@@ -43,7 +43,22 @@ class Door(Protocol):
 
 
 def door(config: Config) -> Door:
-    """The door that the URL names."""
-    from attnvgg_client._gateway import Gateway
+    """The door that the URL names.
 
-    return Gateway(config)
+    Raises:
+        InvalidArgumentError: it needs an extra that is not installed.
+    """
+    scheme = config.url.partition("://")[0]
+    if scheme in ("http", "https"):
+        from attnvgg_client._gateway import Gateway
+
+        return Gateway(config)
+    from attnvgg_client._triton import Triton
+
+    if scheme in ("grpc", "grpcs"):
+        from attnvgg_client._triton_grpc import Grpc
+
+        return Triton(config, Grpc(config))
+    from attnvgg_client._triton_http import Http
+
+    return Triton(config, Http(replace(config, url=config.url.removeprefix("triton+"))))

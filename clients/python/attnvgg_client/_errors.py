@@ -21,7 +21,7 @@
 
 Rate limits, overload and unavailability were retried before they are raised, as far as
 `max_retries` and the deadline allowed. An ItemError is not raised: it stands in the place of one
-picture in the list that `predict_batch` returns.
+picture among the results of `predict_batch` and `predict_many`.
 """
 
 from dataclasses import dataclass
@@ -153,9 +153,9 @@ class ServerError(APIStatusError):
 
 @dataclass(frozen=True)
 class ItemError:
-    """Why one picture of a batch has no prediction; a value, never raised.
+    """Why one picture of several has no prediction; a value, never raised.
 
-    code: the server's, or that of InvalidPictureError. index: the picture's place in the batch.
+    code: the server's, or that of InvalidPictureError. index: the picture's place among all given.
     request_id: quote it when you report the problem; None where nothing was sent.
     """
 
@@ -182,6 +182,8 @@ _BY_CODE: dict[str, type[APIStatusError]] = {
     "deadline_exceeded": ServerDeadlineError,
     "internal": ServerError,
 }
+CODES = tuple(_BY_CODE)
+"""The codes that an attnvgg server, or a model of ours in Triton, gives its errors."""
 _BY_STATUS: dict[int, type[APIStatusError]] = {
     400: InvalidRequestError,
     401: AuthenticationError,

@@ -10,13 +10,16 @@
 | torch tensor                     | PNG of uint8 [3, h, w] (RGB), [1, h, w] or [h, w] (grey)  |
 
 Arrays have channels last and tensors channels first, as their libraries' own decoders give them;
-neither is guessed. Nothing is ever compressed with loss.
+neither is guessed. Nothing is ever compressed with loss. Pixels of exactly the network's input size
+travel to Triton as they are, with no PNG to decode there.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,10 +34,13 @@ if TYPE_CHECKING:
 PictureLike: TypeAlias = Any  # the table above; files, arrays and tensors are known by behaviour
 
 MAX_BYTES = 64 * 2**20
+# Two letters at least, for C:/ is a drive; one slash will do, for a Path leaves no more.
+_URL = re.compile(r"([a-z][a-z0-9+.-]{0,9}[a-z0-9]):(?:/+\S|(?<=data:)\w+/)", re.IGNORECASE)
 ACCEPTED = (
     "a path, an http(s) URL, bytes, a file object opened in binary mode, a PIL image, "
     "a numpy array (uint8 [h, w, 3] or [h, w]) or a torch tensor (uint8 [3, h, w])"
 )
+SEVERAL = ". predict takes one picture, predict_batch and predict_many take lists"
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture ready to travel: `data` is a whole JPEG, PNG or WebP file."""
+    """A picture ready to travel: `data` is a whole JPEG, PNG or WebP file. `made`: by this package,
+    of pixels in memory."""
 
     data: bytes
     media_type: str
     source: Source
+    made: bool = False
 
 
 def url_of(image: PictureLike) -> str | None:
@@ -104,18 +112,32 @@ def too_large(what: str) -> InvalidPictureError:
 
 def _from_path(given: str | os.PathLike[Any]) -> Picture:
     what = short(os.fspath(given))
-    if isinstance(given, str) and "://" in given[:12]:
-        raise InvalidPictureError(f"{what} is a URL of a kind not fetched; http and https are")
+    if url := _URL.match(os.fsdecode(given)):
+        raise InvalidPictureError(f"{what} is {_about_url(url[1].lower())}")
     try:
         path = Path(os.fsdecode(given))
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # opening a pipe may last for ever
+            reason = "it is no regular file; open it, and give the file object"
+            raise InvalidPictureError(f"{what} cannot be read: {reason}", code="unreadable")
         with path.open("rb") as file:
             picture = _read(file.read, what)
     except (OSError, ValueError) as error:
         if isinstance(error, InvalidPictureError):
             raise
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or str(error)
         raise InvalidPictureError(f"{what} cannot be read: {reason}", code="unreadable") from error
     return replace(picture, source=Source(path))
+
+
+def _about_url(scheme: str) -> str:
+    if scheme in ("http", "https"):
+        return "a URL with one slash, as a Path makes it; give it as a str"
+    if scheme == "file":
+        return "a file URL; give the path"
+    if scheme == "data":
+        return "a data URL; decode it and give the bytes"
+    return "a URL of a kind not fetched; http and https are"
 
 
 def _from_file(file: Any) -> Picture:
@@ -139,8 +161,9 @@ def _read(read: Callable[[int], Any], what: str) -> Picture:
             raise InvalidPictureError(f"{what} gave {kind}, not bytes; open it in binary mode")
         if not block:
             break
+        before = stream.tell()
         stream.write(block)
-        if stream.tell() >= _sniff.ENOUGH:
+        if before < _sniff.ENOUGH <= stream.tell():
             _sniff.media_type(stream.getvalue()[: _sniff.ENOUGH], what)
     return from_bytes(stream.getvalue(), what)
 
@@ -149,12 +172,17 @@ def _from_pixels(image: Any) -> Picture:
     encode = _arrays.encoder(image)
     if encode is None:
         kind = f"{type(image).__module__}.{type(image).__qualname__}".removeprefix("builtins.")
-        raise InvalidPictureError(f"{short(image)} ({kind}) is no picture; accepted is {ACCEPTED}")
+        hint = SEVERAL if hasattr(image, "__iter__") else ""
+        raise InvalidPictureError(
+            f"{short(image)} ({kind}) is no picture; accepted is {ACCEPTED}{hint}"
+        )
     data = encode(image)
-    return Picture(data, "image/png", Source(data))
+    return Picture(data, "image/png", Source(data), made=True)
 
 
 def short(value: object) -> str:
     """A repr that fits into a message."""
     text = repr(value)
+    if "\n" in text:  # arrays; a message is one line
+        text = " ".join(text.split())
     return text if len(text) <= 80 else f"{text[:60]}...{text[-15:]}"

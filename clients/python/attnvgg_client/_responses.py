@@ -45,7 +45,7 @@ def predictions(reply: Reply, sources: Sequence[Source]) -> list[Prediction | It
     Raises:
         ProtocolError: cut off, wrong sizes, missing fields, another number of predictions.
     """
-    answer, tensors = _split(reply)
+    answer, tensors = split(reply)
     items = answer.objects("predictions")
     if len(items) != len(sources):
         raise ProtocolError(f"the answer has {len(items)} predictions for {len(sources)} pictures")
@@ -88,7 +88,7 @@ def _foreign(reply: Reply) -> str:
     return f"the server answered {text[:120]!r}" if text else "the server gave no reason"
 
 
-class _Tensors:
+class Tensors:
     """The raw bytes after the JSON of a binary answer, taken in order."""
 
     def __init__(self, data: bytes) -> None:
@@ -108,18 +108,18 @@ class _Tensors:
             raise ProtocolError(f"the answer has {left} bytes that belong to no tensor")
 
 
-def _split(reply: Reply) -> tuple[Fields, _Tensors]:
+def split(reply: Reply) -> tuple[Fields, Tensors]:
     """The JSON and the tensors behind it; a plain JSON answer has none."""
     length = reply.headers.get(JSON_LENGTH)
     if length is None:
         if reply.headers.get("content-type", "").startswith("application/octet-stream"):
             raise ProtocolError(f"the answer is binary and has no header {JSON_LENGTH}")
-        return parse(reply.body), _Tensors(b"")
+        return parse(reply.body), Tensors(b"")
     if not (length.isascii() and length.isdigit() and int(length[:18]) <= len(reply.body)):
         raise ProtocolError(
             f"the header {JSON_LENGTH} is {length[:40]!r}, of an answer of {len(reply.body)} bytes"
         )
-    return parse(reply.body[: int(length)]), _Tensors(reply.body[int(length) :])
+    return parse(reply.body[: int(length)]), Tensors(reply.body[int(length) :])
 
 
 def _item(

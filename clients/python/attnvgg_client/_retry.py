@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from attnvgg_client._errors import APIStatusError, DeadlineError
 from attnvgg_client._http import Reply
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0
@@ -36,13 +37,22 @@ def backoff(attempt: int) -> float:
     return longest * random.uniform(0.5, 1.0)
 
 
-def worth_retrying(reply: Reply, code: str | None) -> bool:
+def pause(attempt: int, asked: float | None) -> float:
+    """Seconds to wait after this attempt (from 0), where the server asked for so many. Never less
+    than it asked, and up to a tenth more, for all that it told so would return at one moment."""
+    return max(backoff(attempt), (asked or 0.0) * random.uniform(1.0, 1.1))
+
+
+def worth_retrying(error: APIStatusError) -> bool:
     """Whether the same request may succeed a little later.
 
-    429 and 503 say so themselves. 502 and 504 do when they come from a proxy, which knows none of
-    our codes; our own 504 says that the deadline has passed.
+    429 and 503 say so themselves, unless what passed is the deadline (Triton says 503 then). 502
+    and 504 do when they come from a proxy, which knows none of our codes.
     """
-    return reply.status in (429, 503) or (reply.status in (502, 504) and code is None)
+    if isinstance(error, DeadlineError):
+        return False
+    foreign = error.code.startswith("http_")
+    return error.status in (429, 503) or (error.status in (502, 504) and foreign)
 
 
 def retry_after(reply: Reply) -> float | None:

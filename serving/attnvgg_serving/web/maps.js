@@ -1,18 +1,30 @@
-// Attention maps: from the wire to pixels. A value is h * w * a, so even attention is 1 everywhere.
+// Attention maps: from the wire to pixels. Drawn is times even attention, a / mean(a), on the scale
+// of the Python client's overlays: one for every picture and level, with nothing cut off.
 
 import { COLOURS } from "./colours.js";
+
+const HALFWAY = 4;
+
+/** Times even attention -> its place among the colours, from 0 to nearly 1. */
+export function place(times) {
+  return times / (times + HALFWAY);
+}
 
 /** Reads one map of the answer (FP32, base64). */
 export function read({ shape, data }) {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
   const view = new DataView(bytes.buffer);
   const [h, w] = shape;
-  const values = Float32Array.from({ length: h * w }, (_, i) => h * w * view.getFloat32(4 * i, true));
-  return { h, w, values, most: values.reduce((a, b) => Math.max(a, b), 0) };
+  const amounts = Float32Array.from({ length: h * w }, (_, i) => view.getFloat32(4 * i, true));
+  const mean = amounts.reduce((a, b) => a + b, 0) / amounts.length || 1;
+  const times = amounts.map((a) => a / mean);
+  return { h, w, values: times.map(place), most: times.reduce((a, b) => Math.max(a, b), 0) };
 }
 
-/** A canvas with the map in colours, every cell enlarged; `smooth` interpolates between cells. */
-export function paint(map, smooth, enlarge = smooth ? Math.ceil(256 / Math.max(map.h, map.w)) : 1) {
+/** A canvas with the map in colours, every cell enlarged; `smooth` interpolates between cells.
+ *  Where there is less attention the colours cover less of the picture: opacity cubed at none. */
+export function paint(map, smooth, opacity = 1) {
+  const enlarge = smooth ? Math.ceil(256 / Math.max(map.h, map.w)) : 1;
   const canvas = document.createElement("canvas");
   canvas.width = map.w * enlarge;
   canvas.height = map.h * enlarge;
@@ -21,8 +33,9 @@ export function paint(map, smooth, enlarge = smooth ? Math.ceil(256 / Math.max(m
   for (let y = 0, i = 0; y < canvas.height; y++) {
     for (let x = 0; x < canvas.width; x++, i += 4) {
       const value = between(map, (y + 0.5) / enlarge - 0.5, (x + 0.5) / enlarge - 0.5);
-      const colour = 3 * Math.round((255 * value) / (map.most || 1));
-      image.data.set([COLOURS[colour], COLOURS[colour + 1], COLOURS[colour + 2], 255], i);
+      const colour = 3 * Math.round(255 * value);
+      const cover = 255 * opacity ** (3 - 2 * value);
+      image.data.set([COLOURS[colour], COLOURS[colour + 1], COLOURS[colour + 2], cover], i);
     }
   }
   context.putImageData(image, 0, 0);
@@ -30,23 +43,21 @@ export function paint(map, smooth, enlarge = smooth ? Math.ceil(256 / Math.max(m
 }
 
 /** Draws the picture, what the network did not see dimmed, and the painted map over the rest. */
-export function overlay(canvas, picture, box, painted, opacity, smooth) {
+export function overlay(canvas, picture, box, painted, smooth) {
   const context = canvas.getContext("2d");
   const scale = canvas.width / picture.width;
   const [x0, y0, x1, y1] = box.map((side) => side * scale);
-  context.globalAlpha = 1;
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   context.fillStyle = "rgb(0 0 0 / 60%)";
   context.beginPath();
   context.rect(0, 0, canvas.width, canvas.height);
   context.rect(x0, y0, x1 - x0, y1 - y0);
   context.fill("evenodd");
-  context.globalAlpha = opacity;
   context.imageSmoothingEnabled = smooth;
   context.drawImage(painted, x0, y0, x1 - x0, y1 - y0);
 }
 
-/** The colours of the legend, from 0 to the map's maximum. */
+/** The colours of the legend, from no attention to any amount of it. */
 export function legend(canvas) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(256, 1);

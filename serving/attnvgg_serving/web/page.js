@@ -1,6 +1,6 @@
 // The page: takes a picture, asks /v1/predict, shows what was said and where the network looked.
 
-import { legend, overlay, paint, read } from "./maps.js";
+import { legend, overlay, paint, place, read } from "./maps.js";
 
 const WIDEST = 1400;
 const TYPES = ["image/jpeg", "image/png", "image/webp"];
@@ -102,16 +102,12 @@ function draw() {
   const name = $("maps").querySelector("[aria-checked=true]")?.dataset.name;
   const map = shown.maps[name];
   const smooth = $("smooth").checked;
-  const painted = map ? paint(map, smooth) : blank(1, 1);
-  const opacity = map ? $("opacity").value / 100 : 0;
-  overlay($("picture"), shown.picture, shown.box, painted, opacity, smooth);
+  const painted = map ? paint(map, smooth, $("opacity").value / 100) : blank(1, 1);
+  overlay($("picture"), shown.picture, shown.box, painted, smooth);
   if (!map) return;
-  $("most").textContent = map.most.toFixed(map.most < 10 ? 1 : 0);
-  $("even").hidden = map.most < 1;
-  $("even").style.left = `${100 / map.most}%`;
   $("meaning").textContent =
-    `1 (the mark) is an even look at everything; the brightest cell of ${name} got ` +
-    `${map.most.toFixed(1)} times that.`;
+    `1 is an even look at everything; the brightest cell of ${name} got ` +
+    `${map.most.toFixed(map.most < 10 ? 1 : 0)} times that.`;
 }
 
 function bar({ label, probability }) {
@@ -191,4 +187,7 @@ $("smooth").addEventListener("change", draw);
 
 document.body.classList.add("fresh");
 legend($("ramp"));
+for (const mark of $("marks").children) {
+  mark.style.left = `${100 * place(Number(mark.textContent))}%`;
+}
 offerModels().catch(() => complain({ message: "The server does not say which models it has." }));

@@ -157,6 +157,15 @@ def test_stretch_sees_everything_and_center_crop_the_middle() -> None:
     assert (cropped.width, cropped.height) == (90, 30)
 
 
+def test_a_crop_never_leaves_the_picture() -> None:
+    """224 * (29 / 224) is a hair more than 29, and Pillow refuses a box that begins below 0."""
+    for side in range(1, 300):
+        fitted = fit(Image.new("RGB", (side, side + 1)), 224, 224, "center-crop", "nearest")
+        x0, y0, x1, y1 = fitted.box
+        assert 0 <= x0 < x1 <= side
+        assert 0 <= y0 < y1 <= side + 1
+
+
 def test_unknown_geometry_and_filter_are_named() -> None:
     image = Image.new("RGB", (8, 8))
     with pytest.raises(ValueError, match="geometry is 'squash'"):

@@ -6,7 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attnvgg_client import AsyncClient, Client, _retry
+from attnvgg_client import AsyncClient, Client, Input, Model, Prediction, Score, _retry
+from attnvgg_client._pictures import load
 
 LEVELS = {"conv7": 16, "conv10": 8, "conv13": 4, "fused": 16}
 SCALE = 0.0005
@@ -259,6 +260,12 @@ def _serving(respond: Callable[[httpx.Request], httpx.Response]) -> Iterator[str
 
 
 @pytest.fixture
+def serving() -> Callable[..., AbstractContextManager[str]]:
+    """serving(respond) -> a context with the URL of a server that answers so."""
+    return _serving
+
+
+@pytest.fixture
 def fake_url(fake: Gateway) -> Iterator[str]:
     """The fake on a socket, for what starts a process or takes no transport."""
     with _serving(fake) as url:
@@ -280,3 +287,32 @@ def expected_maps() -> dict[str, np.ndarray]:
 @pytest.fixture
 def pictures_in() -> Callable[[httpx.Request], list[bytes]]:
     return parts
+
+
+@pytest.fixture
+def predicted() -> Callable[..., Prediction]:
+    """A prediction of a picture, as it would come from the server: predicted(image, box, maps)."""
+
+    def make(
+        image: Any,
+        box: tuple[float, float, float, float] | None = None,
+        maps: dict[str, np.ndarray] | None = None,
+        **fields: Any,
+    ) -> Prediction:
+        source = load(image).source
+        width, height = source.open().size
+        given: dict[str, Any] = {
+            "label": "circle",
+            "index": 0,
+            "probability": 0.75,
+            "top_k": (Score("circle", 0, 0.75), Score("square", 1, 0.25)),
+            "attention": maps and {name: a.astype(np.float32) for name, a in maps.items()},
+            "model": Model("tiny", "1", "ab" * 32, "cpu"),
+            "timings_ms": {"decode": 1.0, "total": 4.0},
+            "input": Input(width, height, box or (0, 0, width, height)),
+            "request_id": "r-1",
+            "_source": source,
+        }
+        return Prediction(**given | fields)
+
+    return make

@@ -1,5 +1,6 @@
 """Many pictures: in order, in few requests, and one bad one spoils no other."""
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from attnvgg_client import InvalidArgumentError, ItemError, OverloadedError, Prediction, _batch
 
@@ -121,10 +123,50 @@ def test_what_fails_a_request_fails_the_call(ask: Ask, fake: Any, photo: bytes) 
         ask(lambda r: fake.error(503, "overloaded"), "predict_batch", [photo, photo])
 
 
-@pytest.mark.parametrize("images", ["photo.jpg", b"\xff\xd8\xff", Path("x.jpg"), 7, None])
+@pytest.mark.parametrize(
+    "images",
+    [
+        "photo.jpg",
+        b"\xff\xd8\xff",
+        Path("x.jpg"),
+        io.BytesIO(),
+        io.StringIO(),
+        7,
+        None,
+        np.zeros((5, 7, 3), np.uint8),
+        np.zeros((5, 7), np.uint8),
+        Image.new("L", (2, 2)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
 def test_a_lone_picture_is_not_a_list(ask: Ask, fake: Any, images: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="predict takes a lone one"):
         ask(fake, "predict_batch", images)
+
+
+def test_an_array_of_pictures_is_a_list_of_them(ask: Ask, labelling: Labelling) -> None:
+    assert len(ask(labelling, "predict_batch", np.zeros((5, 4, 4, 3), np.uint8))) == 5
+    names = np.array(["/nowhere/a.jpg", "/nowhere/b.jpg"])
+    assert [item.code for item in ask(labelling, "predict_batch", names)] == ["unreadable"] * 2
+
+
+@pytest.mark.parametrize("code", ["too_many_images", "body_too_large"])
+def test_a_limit_that_the_server_has_is_remembered(
+    ask: Ask, labelling: Labelling, fake: Any, photo: bytes, pictures_in: Parts, code: str
+) -> None:
+    refused: list[int] = []
+
+    def strict(request: httpx.Request) -> httpx.Response:
+        files = pictures_in(request)
+        if len(files) > 4:
+            refused.append(len(files))
+            answer: httpx.Response = fake.error(400, code)
+            return answer
+        return labelling(request)
+
+    assert len(ask(strict, "predict_batch", [photo] * 64)) == 64
+    assert refused == [16, 8, 8]
+    assert max(labelling.counts) == 4
 
 
 def test_a_generator_is_read_as_it_is_sent(ask: Ask, labelling: Labelling, photo: bytes) -> None:

@@ -31,6 +31,20 @@ def test_a_url_that_cannot_be_right_is_named(url: str) -> None:
         Client(url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["https://host", "triton+http://host:8000/prefix", "triton+https://host", "grpc://[::1]:8001"],
+)
+def test_every_protocol_has_its_scheme(url: str) -> None:
+    assert resolve(url, None, 30, 2, {}).url == url
+
+
+@pytest.mark.parametrize("url", ["grpc://host", "grpc://host:8001/path", "grpcs://host"])
+def test_grpc_has_a_port_and_no_path(url: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"url is .* it must be like grpcs?://host:8001"):
+        resolve(url, None, 30, 2, {})
+
+
 def test_secrets_do_not_reach_the_messages() -> None:
     with pytest.raises(InvalidArgumentError, match="api_key") as refused:
         Client(f"http://user:{SECRET}@host")

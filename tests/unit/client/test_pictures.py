@@ -1,13 +1,14 @@
 """What can be a picture, and what travels for it."""
 
 import io
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from attnvgg_client import InvalidPictureError
@@ -16,6 +17,8 @@ from attnvgg_client._pictures import load
 RANDOM = np.random.default_rng(0)
 RGB = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 GREY = RANDOM.integers(0, 256, (5, 7), dtype=np.uint8)
+CLOSED = io.BytesIO()
+CLOSED.close()
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -63,19 +66,34 @@ def test_the_type_is_told_by_the_bytes(format: str, type: str, tmp_path: Path) -
         (RGB, RGB),
         (GREY, GREY),
         (RGB[:, ::-1], RGB[:, ::-1]),
-        (torch.from_numpy(RGB).permute(2, 0, 1), RGB),
-        (torch.from_numpy(GREY), GREY),
-        (torch.from_numpy(GREY)[None], GREY),
         (Image.fromarray(RGB), RGB),
         (Image.fromarray(GREY), GREY),
         (RGB[:3, :3], RGB[:3, :3]),
     ],
-    ids=["rgb", "grey", "mirrored", "chw", "hw", "1hw", "pil rgb", "pil grey", "3x3x3"],
+    ids=["rgb", "grey", "mirrored", "pil rgb", "pil grey", "3x3x3"],
 )
 def test_pixels_travel_without_loss(image: Any, expected: np.ndarray) -> None:
     picture = load(image)
     assert picture.media_type == "image/png"
     np.testing.assert_array_equal(pixels(picture.data), expected)
+
+
+def test_tensors_have_their_channels_first() -> None:
+    torch = pytest.importorskip("torch")
+    for image, expected in (
+        (torch.from_numpy(RGB).permute(2, 0, 1), RGB),
+        (torch.from_numpy(GREY), GREY),
+        (torch.from_numpy(GREY)[None], GREY),
+    ):
+        np.testing.assert_array_equal(pixels(load(image).data), expected)
+    for wrong, message in (
+        (torch.zeros(5, 7, 3, dtype=torch.uint8), r"use tensor\.permute"),
+        (torch.zeros(3, 5, 7), "it must be uint8 from 0 to 255"),
+        (torch.zeros(2, 3, 5, 7, dtype=torch.uint8), "predict_batch"),
+    ):
+        with pytest.raises(InvalidPictureError, match=message) as caught:
+            load(wrong)
+        assert caught.value.code == "invalid_argument"
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16", "CMYK", "YCbCr", "RGBX"])
@@ -113,9 +131,6 @@ def test_what_is_remembered_does_not_change_with_the_array() -> None:
         (RGB[None], "invalid_argument", r"a batch; use predict_batch\(list\(array\)\)"),
         (RGB[:, :, :2], "invalid_argument", r"\[5, 7, 2\]; it must be"),
         (RGB[:0], "invalid_argument", "it has no pixels"),
-        (torch.zeros(5, 7, 3, dtype=torch.uint8), "invalid_argument", "use tensor.permute"),
-        (torch.zeros(3, 5, 7), "invalid_argument", "it must be uint8 from 0 to 255"),
-        (torch.zeros(2, 3, 5, 7, dtype=torch.uint8), "invalid_argument", "predict_batch"),
         (Image.new("F", (2, 2)), "invalid_argument", "mode 'F'"),
         (b"", "invalid_image", "the bytes given: empty"),
         (b"GIF89a......", "unsupported_media_type", "a GIF picture; accepted are JPEG, PNG"),
@@ -129,6 +144,17 @@ def test_what_is_remembered_does_not_change_with_the_array() -> None:
         ("nul\0.jpg", "unreadable", "cannot be read"),
         ("x" * 5000, "unreadable", r"'x{59}\.\.\.x+' cannot be read"),
         ("ftp://host/x.jpg", "invalid_argument", "is a URL of a kind not fetched"),
+        ("file:///x.jpg", "invalid_argument", "is a file URL; give the path"),
+        ("data:image/png;base64,AAAA", "invalid_argument", "is a data URL; decode it"),
+        (Path("http://h/x.jpg"), "invalid_argument", "a URL with one slash, .*give it as a str"),
+        ("C:/x.jpg", "unreadable", "cannot be read: No such file"),
+        ([RGB, RGB], "invalid_argument", "predict_batch and predict_many take lists$"),
+        ((n for n in range(3)), "invalid_argument", "predict_batch and predict_many take lists$"),
+        ([1, 2, 3], "invalid_argument", r"\[1, 2, 3\] \(list\) is no picture"),
+        (7, "invalid_argument", r"7 \(int\) is no picture; accepted is .*h, w\]\)$"),
+        (RGB > 5, "invalid_argument", r"bool \[5, 7, 3\]; it must be uint8"),
+        (np.uint8(7), "invalid_argument", "numpy.uint8"),
+        (CLOSED, "unreadable", "the file object given cannot be read: I/O operation on closed"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else type(value).__name__,
 )
@@ -137,6 +163,24 @@ def test_what_is_no_picture_is_named(image: Any, code: str, message: str) -> Non
         load(image)
     assert refused.value.code == code
     assert isinstance(refused.value, ValueError)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    """A pipe without a writer would be waited for, and /dev/zero has no end."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        for name in ("pipe.jpg", "socket", "/dev/zero"):
+            with pytest.raises(InvalidPictureError, match="is no regular file; open it") as refused:
+                load(tmp_path / name)
+            assert refused.value.code == "unreadable"
+
+
+def test_messages_are_one_line() -> None:
+    with pytest.raises(InvalidPictureError) as refused:
+        load([RGB])
+    assert "\n" not in str(refused.value)
 
 
 def test_a_folder_and_a_lone_truncated_pil_image(tmp_path: Path, photo: bytes) -> None:

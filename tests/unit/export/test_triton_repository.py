@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from attnvgg_bundle import preprocess
-from attnvgg_bundle.manifest import IntegrityError, ManifestError, Sizes
+from attnvgg_bundle.manifest import IntegrityError, ManifestError, Sizes, sha256
 from attnvgg_export import triton_plan
 from attnvgg_export.cli import main
 from attnvgg_export.triton_options import Options, RepositoryError
@@ -152,6 +152,41 @@ def test_other_sizes_are_free_for_pixels_and_not_for_encoded_pictures(
     assert "dims: [24, 32, 3] }" in config(repository, "free-decode")
 
 
+def described(repository: Path) -> dict[str, object]:
+    """What the configuration of plain-encoded tells clients."""
+    line = config(repository, "plain-encoded").splitlines()[-1]
+    start, end = 'parameters { key: "attnvgg" value: { string_value: ', " } }"
+    assert line.startswith(start)
+    found: dict[str, object] = json.loads(json.loads(line[len(start) : -len(end)]))
+    return found
+
+
+def test_clients_are_told_what_tensors_do_not_say(tmp_path: Path, repository: Path) -> None:
+    """Labels of any characters; the graph's sha256 under each version, in their order."""
+    labels = ("p\u00e2t\u00e9 \U0001f431", 'a "quoted" one', "back\\slash {}")
+    for version in ("2", "10"):
+        plain_bundle(tmp_path / "models" / "plain" / version, labels=labels, gain=int(version))
+    write(tmp_path / "models", repository, PYTHON)
+    assert described(repository) == {
+        "labels": list(labels),
+        "height": 24,
+        "width": 32,
+        "geometry": "stretch",
+        "provider": "triton:python:cpu",
+        "sha256": {v: sha256(repository / "plain" / v / "model.onnx") for v in ("2", "10")},
+    }
+    assert config(repository, "plain-encoded").isascii()
+    assert "sha256" not in config(repository, "plain")  # it would load all versions again
+
+
+def test_versions_whose_bundles_are_gone_keep_their_sha256(models: Path, repository: Path) -> None:
+    write(models, repository, PYTHON)
+    before = described(repository)["sha256"]
+    shutil.rmtree(models / "plain" / "1")
+    write(models, repository, Options("python", max_batch=2))
+    assert described(repository)["sha256"] == before
+
+
 @pytest.mark.parametrize(
     ("options", "backend", "kind"),
     [
@@ -230,10 +265,10 @@ def test_a_new_version_appears_beside_the_old_one(models: Path, repository: Path
     lines = write(models, repository, PYTHON)
     after = snapshot(repository)
     for path, (inode, changed, content) in before.items():
-        # A model's folder has a new entry, and that is all.
+        # A model's folder has a new entry, the ensemble lists another sha256, and that is all.
         if Path(path).name in ("plain", "plain-decode", "plain-encoded"):
             assert after[path][0] == inode
-        else:
+        elif path != str(repository / "plain-encoded" / "config.pbtxt"):
             assert after[path] == (inode, changed, content), path
     assert (repository / "plain" / "2" / "model.onnx").is_file()
     assert lines[:2] == ["kept      plain version 1", "written   plain version 2"]

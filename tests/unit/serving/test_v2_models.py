@@ -63,8 +63,10 @@ def test_what_is_not_there_is_not_found(name: str, version: str | None) -> None:
 @pytest.mark.parametrize("name", ["a", "a-encoded"])
 def test_tensors_are_those_of_the_triton_repository(name: str, sizes: Sizes | None) -> None:
     """The same names, types and shapes in the same order, so that a client can move."""
-    write = triton_config.ensemble if name == "a-encoded" else triton_config.model
-    text = write(manifest("a", "2", sizes), Options("python"))
+    bundle, options = manifest("a", "2", sizes), Options("python")
+    text = triton_config.model(bundle, options)
+    if name == "a-encoded":
+        text = triton_config.ensemble(bundle, options, {})
     tensor = r'name: "(\w+)" data_type: (\w+) dims: \[([-0-9, ]+)\]'
     there = gateway("a", sizes=sizes)
     config = v2_models.config(v2_models.find(there, name, None), 64)
