@@ -18,6 +18,7 @@ from attnvgg_client._cli_formats import Format, Result
 from attnvgg_client._cli_results import ResultFile
 from attnvgg_client._cli_terminal import FAILED, OK, ModelChangedError, complain, write_slowly
 from attnvgg_client._errors import AttnVGGError, InvalidArgumentError, ItemError
+from attnvgg_client._pictures import short
 from attnvgg_client._prediction import Prediction
 from attnvgg_client._progress import Progress
 
@@ -150,8 +151,7 @@ class _Job:
             self.failed += 1
             if self.bar is not None:
                 self.bar.clear()
-            # Messages from this side name the file already.
-            complain(problem if name in problem else f"{name}: {problem}", FAILED)
+            complain(_naming(name, problem), FAILED)
         if self.bar is not None:
             self.bar.advance()
 
@@ -164,3 +164,9 @@ class _Job:
         except OSError as error:
             return f"{target} cannot be written: {error.strerror}"
         return None
+
+
+def _naming(name: str, problem: str) -> str:
+    """Messages from this side name the file already; a long name they cut, and here it is whole."""
+    problem = problem.replace(short(name), repr(name), 1)
+    return problem if name in problem or repr(name) in problem else f"{name}: {problem}"

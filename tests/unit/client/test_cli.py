@@ -51,6 +51,14 @@ def test_several_pictures_go_into_a_folder(photo: bytes, tmp_path: Path, capsys:
     ]
 
 
+def test_a_long_name_is_shown_whole(tmp_path: Path, capsys: Output) -> None:
+    path = tmp_path / ("long" * 40) / "none.jpg"
+    assert run("predict", path) == 1
+    assert capsys.readouterr().err == (
+        f"attnvgg: '{path}' cannot be read: No such file or directory\n"
+    )
+
+
 def test_json(photo_path: Path, capsys: Output) -> None:
     assert run("predict", photo_path, "/nowhere.jpg", "--json") == 1
     good, bad = map(json.loads, capsys.readouterr().out.splitlines())
