@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +118,18 @@ class Triton:
         command = [str(server / "bin" / "tritonserver"), f"--model-repository={repository}"]
         command += [f"--backend-directory={server / 'backends'}", "--http-address=127.0.0.1"]
         command += [f"--cache-directory={server / 'caches'}", f"--http-port={port}"]
-        command += ["--allow-grpc=false", "--allow-metrics=false"]
+        self.grpc = f"127.0.0.1:{free_port()}"
+        command += ["--grpc-address=127.0.0.1", f"--grpc-port={self.grpc.split(':')[1]}"]
+        command += ["--allow-metrics=false"]
         command += [f"--backend-config=python,shm-region-prefix-name={self.shared}", *flags]
         # The backend takes the packages of the first python3 on the path.
         path = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-        self.process = start(command, home, path, self.log)
+        self._start = partial(start, command, home, path, self.log)
+        self.process = self._start()
+
+    def restart(self) -> None:
+        """A new process at the same addresses; the old one must have ended."""
+        self.process = self._start()
 
     def wait(self, path: str = "/v2/health/ready", seconds: float = 60) -> None:
         """Returns when `path` says 200; raises RuntimeError with the log if it never does."""
@@ -135,38 +143,9 @@ class Triton:
             time.sleep(0.05)
         raise RuntimeError(f"{path} did not become ready:\n{self.log.read_text(errors='replace')}")
 
-    def infer(
-        self,
-        model: str,
-        name: str,
-        values: np.ndarray | list[bytes],
-        outputs: Sequence[str] = (),
-        version: str = "",
-        classes: int = 0,
-        **parameters: object,
-    ) -> Answer:
-        """One request with one input: uint8 [B, H, W, 3], or B encoded pictures as BYTES [B, 1].
-
-        Args:
-            outputs: the ones to ask for; none: all.
-            classes: asks for as many labels in place of numbers.
-            parameters: of the request, such as timeout in microseconds.
-        """
-        if isinstance(values, list):
-            shape, kind = [len(values), 1], "BYTES"
-            data = b"".join(len(each).to_bytes(4, "little") + each for each in values)
-        else:
-            shape, kind, data = list(values.shape), "UINT8", values.tobytes()
-        tensor = {"name": name, "shape": shape, "datatype": kind}
-        body: dict[str, Any] = {"parameters": {"binary_data_output": True, **parameters}}
-        body["inputs"] = [{**tensor, "parameters": {"binary_data_size": len(data)}}]
-        form = {"binary_data": True} | ({"classification": classes} if classes else {})
-        if outputs:
-            body["outputs"] = [{"name": each, "parameters": form} for each in outputs]
-        head = json.dumps(body).encode()
-        path = f"/v2/models/{model}/" + (f"versions/{version}/" if version else "")
-        headers = {"Inference-Header-Content-Length": str(len(head))}
-        return _answer(self.client.post(f"{path}infer", content=head + data, headers=headers))
+    def infer(self, *arguments: Any, **options: Any) -> Answer:
+        """One request; see the function."""
+        return infer(self.client, *arguments, **options)
 
     def end(self) -> None:
         """SIGTERM, waits, and removes what its own backends left in shared memory."""
@@ -176,6 +155,40 @@ class Triton:
         finally:
             for left in Path("/dev/shm").glob(f"{self.shared}*"):
                 left.unlink()
+
+
+def infer(
+    client: httpx.Client,
+    model: str,
+    name: str,
+    values: np.ndarray | list[bytes],
+    outputs: Sequence[str] = (),
+    version: str = "",
+    classes: int = 0,
+    **parameters: object,
+) -> Answer:
+    """One request with one input: uint8 [B, H, W, 3], or B encoded pictures as BYTES [B, 1].
+
+    Args:
+        outputs: the ones to ask for; none: all.
+        classes: asks for as many labels in place of numbers.
+        parameters: of the request, such as timeout in microseconds.
+    """
+    if isinstance(values, list):
+        shape, kind = [len(values), 1], "BYTES"
+        data = b"".join(len(each).to_bytes(4, "little") + each for each in values)
+    else:
+        shape, kind, data = list(values.shape), "UINT8", values.tobytes()
+    tensor = {"name": name, "shape": shape, "datatype": kind}
+    body: dict[str, Any] = {"parameters": {"binary_data_output": True, **parameters}}
+    body["inputs"] = [{**tensor, "parameters": {"binary_data_size": len(data)}}]
+    form = {"binary_data": True} | ({"classification": classes} if classes else {})
+    if outputs:
+        body["outputs"] = [{"name": each, "parameters": form} for each in outputs]
+    head = json.dumps(body).encode()
+    path = f"/v2/models/{model}/" + (f"versions/{version}/" if version else "")
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    return _answer(client.post(f"{path}infer", content=head + data, headers=headers))
 
 
 def _answer(response: httpx.Response) -> Answer:
