@@ -63,6 +63,28 @@ def test_an_answer_says_what_ran(gateway: Server) -> None:
     assert answer["timings_ms"]["inference"] >= QUEUE_S * 1000
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc to look into")
+def test_no_worker_has_onnxruntime_in_its_memory(gateway: Server) -> None:
+    files = gateway.log.parent.rglob("gauge_livesum_*.db")
+    pids = {file.stem.rsplit("_", 1)[1] for file in files}
+    assert pids
+    for pid in pids:
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        assert "grpc" in maps
+        assert "onnxruntime" not in maps
+
+
+def test_the_doctor_says_what_triton_serves(triton: Triton, tiny_models: Path) -> None:
+    settings = {"ATTNVGG_ENGINE": "triton", "ATTNVGG_TRITON_URL": triton.grpc}
+    settings |= {"ATTNVGG_MODELS": str(tiny_models), "BENTOML_HOST": "127.0.0.1"}
+    command = [sys.executable, "-m", "attnvgg_serving.cli", "doctor"]
+    done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"at {triton.grpc} serves tiny/1, tiny-decode/1, tiny-encoded/1" in done.stdout
+    assert "fp32 on triton:python:cpu agrees with golden.npz" in done.stdout
+    assert "no onnxruntime is needed" in done.stdout
+
+
 def test_a_deadline_is_passed_on(gateway: Server, triton: Triton) -> None:
     """Triton drops what nobody waits for: its own count of answers does not grow."""
 
@@ -113,12 +135,14 @@ def test_when_triton_goes_requests_fail_fast_and_when_it_is_back_they_do_not(
     assert triton.grpc not in answer.text
     assert answer.elapsed.total_seconds() < QUEUE_S
     assert httpx.get(f"{gateway.url}/livez").status_code == 200
+    until(lambda: "\nattnvgg_ready 0.0\n" in httpx.get(f"{gateway.url}/metrics").text)
     assert httpx.get(f"{gateway.url}/v2/models/tiny/ready").status_code == 503
 
     triton.restart()
     triton.wait()
     until(lambda: httpx.get(f"{gateway.url}/readyz").status_code == 200)
     until(lambda: ask(gateway).status_code == 200)
+    until(lambda: "\nattnvgg_ready 1.0\n" in httpx.get(f"{gateway.url}/metrics").text)
     stop.set()
     for client in clients:
         client.join()
@@ -146,6 +170,29 @@ def started(models: Path, home: Path, **settings: str) -> str:
         if server.process.poll() is None:
             end(server.process)
     return server.log.read_text()
+
+
+def test_the_graph_that_triton_was_given_is_the_one_that_is_named(
+    triton_environment: Path, gentle_checkpoint: Path, tmp_path: Path
+) -> None:
+    """It is compared with golden.npz within what the export allowed for that graph."""
+    from attnvgg_export.build import build
+    from attnvgg_serving import trial
+    from attnvgg_serving.settings import Settings
+
+    folder = tmp_path / "models" / "gentle" / "1"
+    build(gentle_checkpoint, folder, ["onnx", "fp16"])
+    options = Options("python", threads=1, format="fp16")
+    write(tmp_path / "models", tmp_path / "repository", options)
+    server = Triton(triton_environment, tmp_path, tmp_path / "repository")
+    try:
+        server.wait()
+        settings = Settings(engine="triton", triton_url=server.grpc)
+        bundle, engine = trial.load(folder, settings)
+    finally:
+        server.end()
+    assert engine.precision == "fp16"
+    assert engine.sha256 == bundle.manifest.files["model.fp16.onnx"].sha256
 
 
 def test_another_network_under_the_name_is_refused(

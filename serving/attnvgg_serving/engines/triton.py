@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from attnvgg_serving.engines import triton_wire as wire
 from attnvgg_serving.engines.triton_wire import Served
-from attnvgg_serving.errors import EngineUnavailable, StartError
+from attnvgg_serving.errors import EngineAway, EngineUnavailable
 
 if TYPE_CHECKING:
     from attnvgg_serving.registry import Bundle
@@ -39,7 +39,8 @@ def create(bundle: "Bundle", settings: "Settings") -> "TritonEngine":
     """Triton's model of the bundle's name and version, when it is there.
 
     Raises:
-        StartError: nobody is there, it has no such model, or it cannot be used; says why.
+        EngineAway: nobody is there, or it has no such model.
+        StartError: it cannot be used; says why.
     """
     url = settings.triton_url or ""
     client = blocking.InferenceServerClient(url, channel_args=wire.CHANNEL)
@@ -49,7 +50,7 @@ def create(bundle: "Bundle", settings: "Settings") -> "TritonEngine":
         try:
             config = client.get_model_config(name, version, client_timeout=ASK_SECONDS).config
         except InferenceServerException as error:
-            raise StartError(f"Triton at {url}: {wire.line(error)}") from error
+            raise EngineAway(f"Triton at {url}: {wire.line(error)}") from error
         return TritonEngine(url, bundle, wire.served(bundle, config, settings.max_batch))
     finally:
         client.close()
@@ -65,7 +66,7 @@ def _await_model(client: Any, url: str, name: str, version: str) -> None:
         except InferenceServerException as error:
             reason = f"cannot be asked: {wire.line(error)}"
         if time.monotonic() >= end:
-            raise StartError(
+            raise EngineAway(
                 f"Triton at {url} {reason} (waited {WAIT_S:g} s); `attnvgg-export triton` writes "
                 "the repository that it must serve"
             )
@@ -90,6 +91,7 @@ class TritonEngine:
         self._url, self._model = url, (bundle.manifest.name, bundle.manifest.version)
         self._image = bundle.manifest.input.name
         self._client: Any = None
+        self._answered = 0.0  # when it last did, on the clock of time.monotonic
 
     def run(
         self, pixels: NDArray[np.uint8], outputs: Sequence[str]
@@ -125,6 +127,7 @@ class TritonEngine:
         except EngineUnavailable as error:
             self._seen(False, f"{error}: {error.__cause__}")
             raise
+        self._answered = time.monotonic()
         return wire.arrays(answer, outputs)
 
     async def watch(self) -> None:
@@ -141,10 +144,13 @@ class TritonEngine:
         """Nothing of Triton's is ours to free."""
 
     async def _asked(self) -> tuple[bool, str]:
+        began = time.monotonic()
         try:
             ready = await self._there().is_model_ready(*self._model, client_timeout=ASK_SECONDS)
-        except InferenceServerException as error:
-            return False, wire.line(error)
+        except Exception as error:  # whatever it is, the next question must be asked
+            says = wire.line(error) if isinstance(error, InferenceServerException) else repr(error)
+            # Who answers pictures meanwhile is there: a busy machine can be late with this.
+            return self._answered > began, says
         return bool(ready), "it does not serve this version now"
 
     def _seen(self, available: bool, reason: str) -> None:

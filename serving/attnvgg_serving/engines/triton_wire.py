@@ -1,6 +1,5 @@
 """What travels between the gateway and Triton, and what Triton's refusals mean here."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from attnvgg_serving.engines import graphs
 from attnvgg_serving.errors import DeadlineExceeded, EngineUnavailable, Overloaded, StartError
 
 if TYPE_CHECKING:
@@ -23,11 +23,15 @@ CHANNEL = [
     # gRPC's own pause between attempts to connect grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A container that comes back may have another address; by default a name is looked up again
+    # after 30 s at the earliest.
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
     # A server that vanished without a word (a pulled cable) is noticed.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
-KIND = re.compile(r"KIND_(\w+)")
+# What `attnvgg-export triton --format` wrote into the configuration -> our word for the graph.
+PRECISIONS = {"onnx": "fp32", "int8": "int8", "fp16": "fp16"}
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,24 @@ def served(bundle: "Bundle", config: Any, max_batch: int) -> Served:
     """From Triton's ModelConfig.
 
     Raises:
-        StartError: the model takes smaller batches than the gateway would send.
+        StartError: the model takes smaller batches than the gateway would send, or it was made of
+            a graph that the bundle has not.
     """
-    name = bundle.manifest.name
+    name, files = bundle.manifest.name, bundle.manifest.files
     if config.max_batch_size < max_batch:
         raise StartError(
             f"ATTNVGG_MAX_BATCH is {max_batch}, and Triton's model {name} takes "
             f"{config.max_batch_size} at most: lower one, or raise --max-batch of "
             "`attnvgg-export triton`"
         )
-    return Served(provider(config), "fp32", bundle.manifest.files["model.onnx"].sha256)
+    given = config.parameters["format"].string_value if "format" in config.parameters else "onnx"
+    precision = PRECISIONS.get(given, given)
+    if (file := graphs.FILES.get(precision, "")) not in files:
+        raise StartError(
+            f"Triton's model {name} was made of the graph {given!r}, and {bundle.folder} has none; "
+            "both must be of one export"
+        )
+    return Served(provider(config), precision, files[file].sha256)
 
 
 def provider(config: Any) -> str:
