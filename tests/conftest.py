@@ -71,3 +71,16 @@ def gateway(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """The address of the real `bentoml serve` process with the tiny bundle."""
     with running(tiny_models, tmp_path_factory.mktemp("bentoml")) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def triton_environment() -> Path:
+    """Triton, in an environment without our packages; skipped where it cannot be had."""
+    import triton_server
+
+    try:
+        return triton_server.triton_environment()
+    except triton_server.NoTriton as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no Triton here: {error}")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,10 @@ class Answer:
 
 
 class Triton:
-    """A `tritonserver` of our own on loopback. `python`: the environment that its models run in;
-    `grpc`: whether it speaks that, too, on `grpc_port`."""
+    """A `tritonserver` of our own on loopback, speaking HTTP at `url` and gRPC at `grpc`.
+
+    python: the environment that its models run in.
+    """
 
     def __init__(
         self,
@@ -108,11 +111,9 @@ class Triton:
         repository: Path,
         *flags: str,
         python: Path | None = None,
-        grpc: bool = False,
     ) -> None:
         port, server = free_port(), triton_home(environment)
         self.url = f"http://127.0.0.1:{port}"
-        self.grpc_port = free_port() if grpc else None
         self.log = home / "log"
         self.shared = f"attnvgg-test-{os.getpid()}-{port}-"
         self.client = httpx.Client(base_url=self.url, timeout=60)
@@ -120,13 +121,18 @@ class Triton:
         command = [str(server / "bin" / "tritonserver"), f"--model-repository={repository}"]
         command += [f"--backend-directory={server / 'backends'}", "--http-address=127.0.0.1"]
         command += [f"--cache-directory={server / 'caches'}", f"--http-port={port}"]
-        command += [f"--allow-grpc={str(grpc).lower()}", "--allow-metrics=false"]
-        if grpc:
-            command += ["--grpc-address=127.0.0.1", f"--grpc-port={self.grpc_port}"]
+        self.grpc = f"127.0.0.1:{free_port()}"
+        command += ["--grpc-address=127.0.0.1", f"--grpc-port={self.grpc.split(':')[1]}"]
+        command += ["--allow-metrics=false"]
         command += [f"--backend-config=python,shm-region-prefix-name={self.shared}", *flags]
         # The backend takes the packages of the first python3 on the path.
         path = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-        self.process = start(command, home, path, self.log)
+        self._start = partial(start, command, home, path, self.log)
+        self.process = self._start()
+
+    def restart(self) -> None:
+        """A new process at the same addresses; the old one must have ended."""
+        self.process = self._start()
 
     def wait(self, path: str = "/v2/health/ready", seconds: float = 60) -> None:
         """Returns when `path` says 200; raises RuntimeError with the log if it never does."""
@@ -140,38 +146,9 @@ class Triton:
             time.sleep(0.05)
         raise RuntimeError(f"{path} did not become ready:\n{self.log.read_text(errors='replace')}")
 
-    def infer(
-        self,
-        model: str,
-        name: str,
-        values: np.ndarray | list[bytes],
-        outputs: Sequence[str] = (),
-        version: str = "",
-        classes: int = 0,
-        **parameters: object,
-    ) -> Answer:
-        """One request with one input: uint8 [B, H, W, 3], or B encoded pictures as BYTES [B, 1].
-
-        Args:
-            outputs: the ones to ask for; none: all.
-            classes: asks for as many labels in place of numbers.
-            parameters: of the request, such as timeout in microseconds.
-        """
-        if isinstance(values, list):
-            shape, kind = [len(values), 1], "BYTES"
-            data = b"".join(len(each).to_bytes(4, "little") + each for each in values)
-        else:
-            shape, kind, data = list(values.shape), "UINT8", values.tobytes()
-        tensor = {"name": name, "shape": shape, "datatype": kind}
-        body: dict[str, Any] = {"parameters": {"binary_data_output": True, **parameters}}
-        body["inputs"] = [{**tensor, "parameters": {"binary_data_size": len(data)}}]
-        form = {"binary_data": True} | ({"classification": classes} if classes else {})
-        if outputs:
-            body["outputs"] = [{"name": each, "parameters": form} for each in outputs]
-        head = json.dumps(body).encode()
-        path = f"/v2/models/{model}/" + (f"versions/{version}/" if version else "")
-        headers = {"Inference-Header-Content-Length": str(len(head))}
-        return _answer(self.client.post(f"{path}infer", content=head + data, headers=headers))
+    def infer(self, *arguments: Any, **options: Any) -> Answer:
+        """One request; see the function."""
+        return infer(self.client, *arguments, **options)
 
     def end(self) -> None:
         """SIGTERM, waits, and removes what its own backends left in shared memory."""
@@ -181,6 +158,40 @@ class Triton:
         finally:
             for left in Path("/dev/shm").glob(f"{self.shared}*"):
                 left.unlink()
+
+
+def infer(
+    client: httpx.Client,
+    model: str,
+    name: str,
+    values: np.ndarray | list[bytes],
+    outputs: Sequence[str] = (),
+    version: str = "",
+    classes: int = 0,
+    **parameters: object,
+) -> Answer:
+    """One request with one input: uint8 [B, H, W, 3], or B encoded pictures as BYTES [B, 1].
+
+    Args:
+        outputs: the ones to ask for; none: all.
+        classes: asks for as many labels in place of numbers.
+        parameters: of the request, such as timeout in microseconds.
+    """
+    if isinstance(values, list):
+        shape, kind = [len(values), 1], "BYTES"
+        data = b"".join(len(each).to_bytes(4, "little") + each for each in values)
+    else:
+        shape, kind, data = list(values.shape), "UINT8", values.tobytes()
+    tensor = {"name": name, "shape": shape, "datatype": kind}
+    body: dict[str, Any] = {"parameters": {"binary_data_output": True, **parameters}}
+    body["inputs"] = [{**tensor, "parameters": {"binary_data_size": len(data)}}]
+    form = {"binary_data": True} | ({"classification": classes} if classes else {})
+    if outputs:
+        body["outputs"] = [{"name": each, "parameters": form} for each in outputs]
+    head = json.dumps(body).encode()
+    path = f"/v2/models/{model}/" + (f"versions/{version}/" if version else "")
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    return _answer(client.post(f"{path}infer", content=head + data, headers=headers))
 
 
 def _answer(response: httpx.Response) -> Answer:

@@ -5,7 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from settings import BENTOML, ENVIRONMENTS, FASTAPI, GATEWAY, LITSERVE, ROOT, TRITON_1, TRITON_2
+from settings import (
+    BEFORE_TRITON,
+    BENTOML,
+    ENVIRONMENTS,
+    FASTAPI,
+    GATEWAY,
+    LITSERVE,
+    ROOT,
+    TRITON_1,
+    TRITON_2,
+)
 
 sys.path.insert(0, str(ROOT / "tests"))
 from support import free_port
@@ -16,12 +26,13 @@ GRAPH = ("onnxruntime==1.31.1", "numpy==2.4.6", "pillow==13.0.0")
 FAST = ("uvloop==0.23.0", "httptools==0.9.0")
 PACKAGES = {
     GATEWAY: ("--editable", f"{ROOT}[serve]"),
+    BEFORE_TRITON: ("--editable", f"{ROOT}[serve,triton]"),
     BENTOML: ("bentoml==1.4.39", *GRAPH, *FAST),
     LITSERVE: ("litserve==0.2.19", *GRAPH, *FAST),
     FASTAPI: ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", *GRAPH, *FAST),
 }
 NAMED = ("bentoml", "litserve", "fastapi", "uvicorn", "uvloop", "httptools", "onnxruntime")
-NAMED += ("numpy", "pillow", "nvidia-pytriton")
+NAMED += ("numpy", "pillow", "nvidia-pytriton", "tritonclient", "grpcio")
 
 
 def environment(server: str, quick: bool = False) -> Path:
@@ -39,7 +50,7 @@ def environment(server: str, quick: bool = False) -> Path:
         ENVIRONMENTS.mkdir(exist_ok=True)
         return triton_environment(ENVIRONMENTS / "triton")
     folder, packages = ENVIRONMENTS / server, PACKAGES[server]
-    project = (ROOT / "pyproject.toml").read_text() if server == GATEWAY else ""
+    project = (ROOT / "pyproject.toml").read_text() if server in (GATEWAY, BEFORE_TRITON) else ""
     wanted, marker = "\n".join([*packages, sys.version, project]), folder / "installed"
     if not (marker.is_file() and marker.read_text() == wanted):
         print(f"installing {folder.relative_to(ROOT)}", flush=True)

@@ -6,7 +6,18 @@ from typing import Any
 
 from aims import aims
 from results import Cell, Results, ratio
-from settings import GATEWAY, JPEG_SIDE, MAX_BATCH, PAUSE, PAYLOADS, REFUSALS, TIMEOUT, TITLES
+from settings import (
+    BEFORE_TRITON,
+    GATEWAY,
+    JPEG_SIDE,
+    MAX_BATCH,
+    PAUSE,
+    PAYLOADS,
+    REFUSALS,
+    TIMEOUT,
+    TITLES,
+    TRITON_2,
+)
 
 HEAD = """\
 # Servers compared
@@ -30,6 +41,8 @@ their documentation has them answer.
   with its defaults. Pixels travel as a binary UINT8 tensor to `/v2`, a JPEG as the body of
   `/v1/predict`. In binary the maps come back as float32 from `/v2` and as float16 (the default)
   from `/v1`; in JSON as numbers and as base64.
+- attnvgg before Triton: the same with `ATTNVGG_ENGINE=triton`, and Triton with two instances behind
+  it over gRPC; the gateway decodes, Triton runs. Both count as one server.
 - Triton: the repository that `attnvgg-export triton` writes for the Python backend, over the binary
   HTTP protocol. Pixels go to the model itself, a JPEG to the ensemble that decodes it. The
   instances share the cores: as many threads together as there are cores.
@@ -63,7 +76,7 @@ def render(values: dict[str, Any]) -> str:
     results = Results(values)
     parts = [HEAD, _quick(results), _aims(results), _machine(results), _bare(results)]
     parts += [_table_of(results, payload, maps) for payload in PAYLOADS for maps in (False, True)]
-    parts += [_sizes(results), _method(values), _generator(results), _noise(results)]
+    parts += [_hop(results), _sizes(results), _method(values), _generator(results), _noise(results)]
     return "\n".join(part for part in parts if part)
 
 
@@ -115,6 +128,37 @@ def _table_of(results: Results, payload: str, maps: bool) -> str:
     bound = results.bare(maps)
     rows = [_row(cell, bound) for cell in results.cells(payload, maps)]
     return "\n".join([title, "", *_table(header, rows), ""])
+
+
+def _hop(results: Results) -> str:
+    """The gateway before Triton, beside each of the two alone."""
+    if not {GATEWAY, BEFORE_TRITON, TRITON_2} <= set(results.servers):
+        return ""
+    rows = []
+    for payload in PAYLOADS:
+        for maps in (False, True):
+            for clients in results.clients:
+                both, engine, triton = (
+                    results.find(server, payload, maps, clients)
+                    for server in (BEFORE_TRITON, GATEWAY, TRITON_2)
+                )
+                row = [payload, "yes" if maps else "no", str(clients)]
+                row += [f"{ratio(both.rates, other.rates):.2f}" for other in (triton, engine)]
+                row += [_more(both, triton), _more(both, engine)]
+                rows.append(row)
+    header = ["payload", "maps", "clients", "of Triton alone", "of the engine in process"]
+    header += ["p50 ms over Triton", "p50 ms over in process"]
+    text = (
+        "Answers a second of the gateway before Triton (two instances), as a share of those of "
+        "Triton alone and of the gateway with the engine in its own process; and what its median "
+        "takes longer."
+    )
+    return "\n".join(["## The cost of the hop", "", text, "", *_table(header, rows), ""])
+
+
+def _more(cell: Cell, other: Cell) -> str:
+    one, two = cell.milliseconds("p50"), other.milliseconds("p50")
+    return "" if one is None or two is None else f"{one - two:+.1f}"
 
 
 def _row(cell: Cell, bound: list[float]) -> list[str]:

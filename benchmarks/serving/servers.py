@@ -1,5 +1,6 @@
 """How each server is started, in its own environment, and ended."""
 
+import json
 import os
 import signal
 import socket
@@ -10,16 +11,28 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import environments
 from environments import free_port, triton_home
-from settings import BENTOML, FASTAPI, GATEWAY, HERE, LITSERVE, MAX_BATCH, ROOT, TRITON_1, TRITON_2
+from settings import (
+    BEFORE_TRITON,
+    BENTOML,
+    FASTAPI,
+    GATEWAY,
+    HERE,
+    LITSERVE,
+    MAX_BATCH,
+    ROOT,
+    TRITON_1,
+    TRITON_2,
+)
 
 from attnvgg_bundle.manifest import Manifest
 from attnvgg_export import cli as export
 
-INSTANCES = {TRITON_1: 1, TRITON_2: 2}
+INSTANCES = {TRITON_1: 1, TRITON_2: 2, BEFORE_TRITON: 2}
 
 
 class NotStarted(Exception):
@@ -102,9 +115,23 @@ def _triton(server: str, environment: Path, port: int, site: Site) -> Start:
     command += [f"--model-repository={triton_repository(server, site)}", f"--http-port={port}"]
     command += [f"--backend-directory={home / 'backends'}", f"--cache-directory={home / 'caches'}"]
     command += ["--model-control-mode=explicit", f"--load-model={name}"]
-    command += [f"--load-model={name}-encoded", "--allow-grpc=false", "--allow-metrics=false"]
+    command += [f"--load-model={name}-encoded", "--allow-metrics=false"]
+    grpc = ["--grpc-address=127.0.0.1", f"--grpc-port={free_port()}"]
+    command += grpc if server == BEFORE_TRITON else ["--allow-grpc=false"]
     command += [f"--backend-config=python,shm-region-prefix-name=attnvgg-benchmark-{port}-"]
     return Start(command, {}, "/v2/health/ready", site.folder)
+
+
+def _before_triton(server: str, environment: Path, port: int, site: Site) -> Start:
+    """Both in one tree of processes, whose CPU and memory count together."""
+    triton_environment = environments.environment(TRITON_2)
+    triton = _triton(server, triton_environment, free_port(), site)
+    (grpc,) = (a.split("=")[1] for a in triton.command if a.startswith("--grpc-port="))
+    gateway = _gateway(server, environment, port, site)
+    address = {"ATTNVGG_ENGINE": "triton", "ATTNVGG_TRITON_URL": f"127.0.0.1:{grpc}"}
+    commands = json.dumps([[str(triton_environment / "bin"), *triton.command], gateway.command])
+    command = [sys.executable, str(HERE / "services" / "pair.py"), commands]
+    return replace(gateway, command=command, variables={**gateway.variables, **address})
 
 
 def _bentoml(server: str, environment: Path, port: int, site: Site) -> Start:
@@ -129,6 +156,7 @@ def _trivial(server: str, environment: Path, port: int, site: Site) -> Start:
 
 _STARTS = {
     GATEWAY: _gateway,
+    BEFORE_TRITON: _before_triton,
     TRITON_1: _triton,
     TRITON_2: _triton,
     BENTOML: _bentoml,

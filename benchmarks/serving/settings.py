@@ -27,11 +27,13 @@ PAUSE = 0.1
 SAMPLES = 20
 REFUSALS = (429, 503)
 
-GATEWAY, TRITON_1, TRITON_2 = "gateway", "triton-1", "triton-2"
+GATEWAY, BEFORE_TRITON = "gateway", "gateway-triton"
+TRITON_1, TRITON_2 = "triton-1", "triton-2"
 BENTOML, LITSERVE, FASTAPI = "bentoml", "litserve", "fastapi"
-SERVERS = (GATEWAY, TRITON_1, TRITON_2, BENTOML, LITSERVE, FASTAPI)
+SERVERS = (GATEWAY, BEFORE_TRITON, TRITON_1, TRITON_2, BENTOML, LITSERVE, FASTAPI)
 TITLES = {
     GATEWAY: "attnvgg",
+    BEFORE_TRITON: "attnvgg before Triton",
     TRITON_1: "Triton, 1 instance",
     TRITON_2: "Triton, 2 instances",
     BENTOML: "BentoML, stock",
@@ -65,7 +67,7 @@ class Plan:
 # The gateway alone, in the environment that runs the benchmark: nothing is installed.
 QUICK = Plan((GATEWAY,), (1, 4), rounds=1, seconds=0.3, warm_up=0.1, bare_seconds=0.05)
 
-_FORMS = {GATEWAY: "binary", TRITON_1: "binary", TRITON_2: "binary"}
+_FORMS = dict.fromkeys((GATEWAY, BEFORE_TRITON, TRITON_1, TRITON_2), "binary")
 
 
 def targets(server: str) -> list[Target]:

@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from settings import BENTOML, FASTAPI, GATEWAY, LITSERVE, TRITON_1, TRITON_2, Target
+from settings import (
+    BEFORE_TRITON,
+    BENTOML,
+    FASTAPI,
+    GATEWAY,
+    LITSERVE,
+    TRITON_1,
+    TRITON_2,
+    Target,
+)
 
 JSON, BINARY = "application/json", "application/octet-stream"
 BOUNDARY = "a-boundary-that-no-jpeg-contains"
@@ -100,6 +109,7 @@ def _fastapi(target: Target, picture: Picture, model: str, outputs: list[str]) -
 
 _DIALECTS: dict[str, Callable[[Target, Picture, str, list[str]], Request]] = {
     GATEWAY: _gateway,
+    BEFORE_TRITON: _gateway,
     TRITON_1: _tensors,
     TRITON_2: _tensors,
     BENTOML: _bentoml,

@@ -166,8 +166,12 @@ def _warmup(bundle: Manifest, batches: Sequence[int]) -> str:
 
 
 def _settings(bundle: Manifest, options: Options) -> dict[str, object]:
-    """Parameters of NAME; the thread count has the name that the onnxruntime backend reads."""
-    settings: dict[str, object] = {"intra_op_thread_count": options.threads}
+    """Parameters of NAME: the thread count has the name that the onnxruntime backend reads, the
+    format is for the gateway, which says what ran."""
+    settings: dict[str, object] = {
+        "intra_op_thread_count": options.threads,
+        "format": options.format,
+    }
     sizes = bundle.input.sizes
     if options.backend == "python" and sizes:
         limits = {"size_min": sizes.min, "size_max": sizes.max, "size_multiple": sizes.multiple}

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from opentelemetry.context import Context
 
 from attnvgg_serving import metrics, stages, tracing
-from attnvgg_serving.engines import Engine
-from attnvgg_serving.errors import DeadlineExceeded, EngineUnavailable, Overloaded
+from attnvgg_serving.engines import Engine, RemoteEngine
+from attnvgg_serving.errors import DeadlineExceeded, EngineUnavailable, Overloaded, WireError
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ class Batcher:
         label: stages.Label = stages.UNNAMED,
     ) -> None:
         self._engine = engine
+        self._remote = engine if isinstance(engine, RemoteEngine) else None
+        self._watch: asyncio.Task[None] | None = None
         self._label = label
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -75,10 +77,20 @@ class Batcher:
     def start(self) -> None:
         work = (self._work() for _ in range(self._engine.lanes))
         self._lanes = [asyncio.create_task(lane, name="batcher") for lane in work]
+        if self._remote:
+            self._watch = asyncio.create_task(self._remote.watch(), name="watch")
 
     @property
     def alive(self) -> bool:
+        """Whether what is queued now would run."""
+        if self._remote and not self._remote.available:
+            return False
         return bool(self._lanes) and not any(lane.done() for lane in self._lanes)
+
+    def check_alive(self) -> None:
+        """Raises EngineUnavailable if what is queued now would not run."""
+        if not self.alive:
+            raise EngineUnavailable("the engine does not answer")
 
     async def close(self) -> None:
         """Takes nothing more, finishes what was taken."""
@@ -86,6 +98,9 @@ class Batcher:
         self._arrived.set()
         if self._lanes:
             await asyncio.wait(self._lanes)
+        if self._watch:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
         self._threads.shutdown()
 
     @contextmanager
@@ -119,8 +134,9 @@ class Batcher:
         `deadline` is on the clock of time.monotonic. The future fails with DeadlineExceeded,
         or with EngineUnavailable if the engine fails on this very picture.
         """
-        if self._closing or not self.alive:
+        if self._closing:
             raise EngineUnavailable("the engine is shutting down")
+        self.check_alive()
         future = asyncio.get_running_loop().create_future()
         item = _Item(pixels, frozenset(outputs), deadline, future)
         self._queue[item] = None
@@ -153,9 +169,11 @@ class Batcher:
 
     async def _run(self, batch: Sequence[_Item]) -> None:
         started = time.monotonic()
-        loop = asyncio.get_running_loop()
         try:
-            outputs = await loop.run_in_executor(self._threads, _compute, self._engine, batch)
+            outputs = await self._compute(batch)
+        except WireError as error:  # of an engine elsewhere: no picture is to blame
+            _fail(batch, error)
+            return
         except Exception:
             logger.exception("the engine failed on a batch of %d", len(batch))
             await self._rerun(batch)
@@ -171,6 +189,13 @@ class Batcher:
                 item.future.set_result(Ran(own, started - item.arrived, ran))
         stages.ran(batch, started, ended, self._label)
 
+    async def _compute(self, batch: Sequence[_Item]) -> list[Outputs | None]:
+        if self._remote:
+            seconds = max(item.deadline for item in batch) - time.monotonic()
+            return _each(batch, await self._remote.infer(*_asked(batch), seconds))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _run, self._engine, batch)
+
     async def _rerun(self, batch: Sequence[_Item]) -> None:
         if len(batch) > 1:
             for item in batch:
@@ -181,16 +206,30 @@ class Batcher:
             batch[0].future.set_exception(EngineUnavailable("the engine failed on this picture"))
 
 
-def _compute(engine: Engine, batch: Sequence[_Item]) -> list[Outputs | None]:
-    """Each picture's own outputs; None where one of them is no number, which JSON has not."""
+def _run(engine: Engine, batch: Sequence[_Item]) -> list[Outputs | None]:
+    return _each(batch, engine.run(*_asked(batch)))
+
+
+def _asked(batch: Sequence[_Item]) -> tuple[NDArray[np.uint8], list[str]]:
+    """Pixels [B, H, W, 3], and the outputs that any of the items wants."""
     wanted = sorted(frozenset[str]().union(*(item.outputs for item in batch)))
-    values = engine.run(np.stack([item.pixels for item in batch]), wanted)
+    return np.stack([item.pixels for item in batch]), wanted
+
+
+def _each(batch: Sequence[_Item], values: Outputs) -> list[Outputs | None]:
+    """Each picture's own outputs; None where one of them is no number, which JSON has not."""
     each: list[Outputs | None] = [
         {name: values[name][i] for name in item.outputs} for i, item in enumerate(batch)
     ]
     if all(np.isfinite(found).all() for found in values.values()):
         return each
     return [own if own is not None and _finite(own) else None for own in each]
+
+
+def _fail(batch: Sequence[_Item], error: WireError) -> None:
+    for item in batch:
+        if not item.future.done():
+            item.future.set_exception(error)
 
 
 def _finite(own: Outputs) -> bool:

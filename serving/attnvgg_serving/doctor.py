@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from attnvgg_serving import registry, settings, settings_file, tracing, trial
+from attnvgg_serving.doctor_triton import check_triton
 from attnvgg_serving.errors import ServingError, StartError
 from attnvgg_serving.keys import KeyFile
 from attnvgg_serving.machine import (
@@ -59,6 +60,8 @@ def check_settings(found: Settings) -> Iterator[Finding]:
     yield from check_misspelt()
     if found.gpu_memory_mb and found.provider == "cpu":
         yield warning("settings", "ATTNVGG_GPU_MEMORY_MB has no effect with ATTNVGG_PROVIDER=cpu")
+    if found.engine_threads and found.engine == "triton":
+        yield warning("settings", "ATTNVGG_ENGINE_THREADS has no effect with ATTNVGG_ENGINE=triton")
 
 
 def check_misspelt() -> Iterator[Finding]:
@@ -115,10 +118,12 @@ def check_tracing(found: Settings) -> Iterator[Finding]:
 def check_bundles(found: Settings) -> Iterator[Finding]:
     """Every bundle as the server will load it: hashes, graph, provider, golden.npz."""
     folders = _folders(found)
-    broken_gpu = any(finding.level == "failure" for finding in check_gpu(found))
-    if broken_gpu or not folders:
+    lacks = [
+        what for what, check in NEEDS.items() if any(f.level == "failure" for f in check(found))
+    ]
+    if lacks or not folders:
         bundles = registry.scan(found.models)
-        yield warning("bundles", f"{len(bundles)} as exported; not run, as the GPU cannot be had")
+        yield warning("bundles", f"{len(bundles)} as exported; not run, as {lacks[0]}")
         return
     for folder in folders:
         name = f"{folder.parent.name}/{folder.name}"
@@ -157,10 +162,16 @@ def _name(check: Check) -> str:
     return check.__name__.removeprefix("check_")
 
 
+# What a bundle needs to be run, as it is said where it is not there.
+NEEDS: dict[str, Check] = {
+    "the GPU cannot be had": check_gpu,
+    "Triton does not serve them": check_triton,
+}
 CHECKS: tuple[Check, ...] = (
     check_settings,
     check_packages,
     check_gpu,
+    check_triton,
     check_cores,
     check_files,
     check_memory,

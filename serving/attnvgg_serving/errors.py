@@ -2,6 +2,7 @@
 
 ServingError
 ├── StartError                  the process cannot start: settings, bundles, provider
+│   └── EngineAway              what should run it is not there; it may be later
 └── WireError                   an answer to a client; has a status and a code
     ├── InvalidRequest          400 invalid_request
     ├── InvalidImage            400 invalid_image
@@ -34,6 +35,10 @@ class ServingError(Exception):
 
 class StartError(ServingError):
     """The process cannot start; the message is one line for the operator."""
+
+
+class EngineAway(StartError):
+    """What should run a bundle is not there. That says nothing about the bundle."""
 
 
 class WireError(ServingError):

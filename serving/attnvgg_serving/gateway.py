@@ -116,6 +116,7 @@ class Gateway:
         limit = self.settings.max_images
         if count > limit:
             raise TooManyImages(f"the request has {count} pictures; at most {limit} may be")
+        model.batcher.check_alive()  # before anything is decoded for nothing
         with model.batcher.reserve(count):
             yield
 

@@ -48,7 +48,7 @@ class Loaded:
         batcher.start()
         model = Model(bundle.manifest, engine, batcher)
         self._retire(self.registry.add(*key, model))
-        _report(model, True)
+        self._report(model, True)
         self.serving[key] = identity
         logger.info("%s/%s is ready on %s", *key, engine.provider)
 
@@ -67,10 +67,10 @@ class Loaded:
     def _retire(self, model: Model | None) -> None:
         if model is not None:
             self._retirement.add(model)
-            _report(model, False)
+            self._report(model, False)
 
-
-def _report(model: Model, loaded: bool) -> None:
-    engine = model.engine
-    metrics.changed("loaded" if loaded else "unloaded")
-    metrics.serves(loaded, *model.label.served(), engine.sha256, engine.precision)
+    def _report(self, model: Model, loaded: bool) -> None:
+        engine, room = model.engine, self._settings.max_queue
+        metrics.changed("loaded" if loaded else "unloaded")
+        metrics.serves(loaded, *model.label.served(), engine.sha256, engine.precision)
+        metrics.queue_limit(room if loaded else -room, model.label.model)

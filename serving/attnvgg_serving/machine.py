@@ -39,7 +39,11 @@ def failure(what: str, says: str) -> Finding:
 
 
 def check_packages(settings: Settings) -> Iterator[Finding]:
-    """onnxruntime: exactly one of its packages, whole, built with the provider."""
+    """What the engine needs. onnxruntime: exactly one of its packages, whole, built with the
+    provider."""
+    if settings.engine == "triton":
+        yield _triton_packages()
+        return
     found = {name: version for name in ("onnxruntime", "onnxruntime-gpu") if (version := _of(name))}
     cure = "`pip uninstall -y onnxruntime onnxruntime-gpu`, then install the one that is meant"
     if not found:
@@ -59,8 +63,23 @@ def check_packages(settings: Settings) -> Iterator[Finding]:
     yield ok("packages", f"bentoml {_of('bentoml')}, {listed}, built with {built}")
 
 
+def _triton_packages() -> Finding:
+    try:
+        importlib.import_module("tritonclient.grpc")
+    except ImportError as error:
+        return failure(
+            "packages",
+            f"ATTNVGG_ENGINE is 'triton', which needs tritonclient ({error}); "
+            "pip install 'attnvgg[triton]'",
+        )
+    listed = ", ".join(f"{name} {_of(name)}" for name in ("bentoml", "tritonclient", "grpcio"))
+    return ok("packages", f"{listed}; no onnxruntime is needed")
+
+
 def check_gpu(settings: Settings) -> Iterator[Finding]:
     """The libraries and the driver, where a GPU is asked for or the package for it is there."""
+    if settings.engine == "triton":  # a GPU would be Triton's
+        return
     if settings.provider != "cpu":
         yield _asked_gpu(settings.provider)
     elif _of("onnxruntime-gpu") is not None:
@@ -85,9 +104,14 @@ def _asked_gpu(provider: str) -> Finding:
 def check_cores(settings: Settings) -> Iterator[Finding]:
     """How the cores are shared out."""
     count, limit, workers = cores(), quota(), settings.workers
-    threads = settings.engine_threads or share(workers)
     says = f"{count} cores" + (f" (the container's quota is {limit})" if limit else "")
-    says += f", {workers} worker{'s' * (workers > 1)} with {threads} threads a forward pass"
+    says += f", {workers} worker{'s' * (workers > 1)}"
+    if settings.engine == "triton":
+        threads = 1
+        says += "; forward passes are Triton's"
+    else:
+        threads = settings.engine_threads or share(workers)
+        says += f" with {threads} threads a forward pass"
     if workers * threads > count:
         yield warning("cores", f"{says}: more threads than cores make every request slower")
     else:

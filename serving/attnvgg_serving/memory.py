@@ -8,6 +8,8 @@ fixed, which costs a large picture a few milliseconds of page faults, and a smal
 
 import ctypes
 import logging
+import resource
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -25,3 +27,12 @@ def give_back() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, THRESHOLD)
     mallopt(_M_ARENA_MAX, ARENAS)
+
+
+def resident() -> int | None:
+    """Bytes of this process; None where there is no /proc."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return None
+    return int(pages) * resource.getpagesize()

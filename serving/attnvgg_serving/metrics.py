@@ -6,6 +6,7 @@ Every label is bounded: routes are templates, models are those that were loaded,
 
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Spec:
     labels: tuple[str, ...]
     meaning: str
     buckets: tuple[float, ...] = ()
+    together: str = "livesum"  # what a gauge is of all workers
 
 
 # The first three are called as the framework's own are: dashboards know them. Its middleware is
@@ -70,6 +72,12 @@ BATCH = Spec(
 QUEUE = Spec(
     "attnvgg_queue_pictures", "Gauge", ("model",), "pictures accepted and not yet answered"
 )
+LIMIT = Spec(
+    "attnvgg_queue_limit_pictures",
+    "Gauge",
+    ("model",),
+    "what `attnvgg_queue_pictures` can be at most: ATTNVGG_MAX_QUEUE of each version and worker",
+)
 REFUSALS = Spec(
     "attnvgg_refusals_total", "Counter", ("code",), "requests refused as a whole, by error code"
 )
@@ -91,6 +99,16 @@ CHANGES = Spec(
     ("outcome",),
     "models `loaded`, `unloaded` or `refused`, in all workers",
 )
+READY = Spec("attnvgg_ready", "Gauge", (), "workers whose /readyz is 200, looked at once a second")
+MEMORY = Spec("attnvgg_memory_bytes", "Gauge", (), "resident memory of the workers")
+CPU = Spec("attnvgg_cpu_seconds_total", "Counter", (), "processor time of the workers")
+STARTED = Spec(
+    "attnvgg_start_time_seconds",
+    "Gauge",
+    (),
+    "when the youngest worker started, in seconds since 1970: it changes with every restart",
+    together="max",
+)
 SPECS = (
     REQUESTS,
     REQUEST_SECONDS,
@@ -98,10 +116,15 @@ SPECS = (
     STAGE,
     BATCH,
     QUEUE,
+    LIMIT,
     REFUSALS,
     PICTURES,
     MODEL,
     CHANGES,
+    READY,
+    MEMORY,
+    CPU,
+    STARTED,
 )
 
 
@@ -111,14 +134,15 @@ class _Meter:
     def __init__(self, client: Any, spec: Spec) -> None:
         options: dict[str, Any] = {"buckets": spec.buckets} if spec.buckets else {}
         if spec.kind == "Gauge":
-            options["multiprocess_mode"] = "livesum"
+            options["multiprocess_mode"] = spec.together
         self._metric = getattr(client, spec.kind)(spec.name, spec.meaning, spec.labels, **options)
         self._children: dict[tuple[object, ...], Any] = {}
 
     def __call__(self, *labels: object) -> Any:
         child = self._children.get(labels)
         if child is None:
-            child = self._children[labels] = self._metric.labels(*labels)
+            child = self._metric.labels(*labels) if labels else self._metric
+            self._children[labels] = child
         return child
 
 
@@ -136,6 +160,7 @@ def start(service: str, version: str) -> None:
         _meters[REFUSALS](code)
     for outcome in OUTCOMES:
         _meters[CHANGES](outcome)
+    _meters[STARTED]().set(time.time())
 
 
 @harmless
@@ -172,6 +197,13 @@ def queue(change: int, model: str) -> None:
 
 
 @harmless
+def queue_limit(change: int, model: str) -> None:
+    """`change` pictures more (or less, if negative) may be on their way."""
+    if _meters:
+        _meters[LIMIT](model).inc(change)
+
+
+@harmless
 def refused(code: str) -> None:
     if _meters:
         _meters[REFUSALS](code).inc()
@@ -197,6 +229,16 @@ def changed(outcome: str) -> None:
     """A model was `loaded`, `unloaded` or `refused` while the process ran."""
     if _meters:
         _meters[CHANGES](outcome).inc()
+
+
+@harmless
+def process(ready: bool, memory: int | None, cpu: float) -> None:
+    """This worker is so, and took `cpu` seconds of processor time since it last said so."""
+    if _meters:
+        _meters[READY]().set(int(ready))
+        _meters[CPU]().inc(cpu)
+        if memory is not None:
+            _meters[MEMORY]().set(memory)
 
 
 def render() -> tuple[bytes, str]:

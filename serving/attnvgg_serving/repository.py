@@ -11,7 +11,13 @@ from typing import Any, Literal
 from attnvgg_serving import metrics
 from attnvgg_serving import registry as registries
 from attnvgg_serving.desired import State, flat
-from attnvgg_serving.errors import EngineUnavailable, InvalidRequest, ModelNotFound, StartError
+from attnvgg_serving.errors import (
+    EngineAway,
+    EngineUnavailable,
+    InvalidRequest,
+    ModelNotFound,
+    StartError,
+)
 from attnvgg_serving.loaded import Loaded
 from attnvgg_serving.model import Model
 from attnvgg_serving.registry import Registry, version_key
@@ -160,13 +166,19 @@ class Repository:
                 await self._loaded.take(key, found.folder, found.identity)
                 draft.serve(*key, found.identity)
             except StartError as error:
-                # Answers do not say where the server keeps its files.
-                reason = str(error).replace(f"{self._settings.models}{os.sep}", "")
+                reason = self._told(error)
                 logger.warning("%s/%s is refused: %s", *key, reason)
                 metrics.changed("refused")
-                draft.refuse(*key, found.stamp, reason)
+                # The next look tries again what nothing is known against.
+                stamp = "" if isinstance(error, EngineAway) else found.stamp
+                draft.refuse(*key, stamp, reason)
                 refused.append(f"{'/'.join(key)} is refused: {reason}")
         return refused
+
+    def _told(self, error: StartError) -> str:
+        """Answers do not say where the server keeps its files, nor where Triton is."""
+        reason = str(error).replace(f"{self._settings.models}{os.sep}", "")
+        return reason.replace(f" at {self._settings.triton_url}", "")
 
     def _gone(self, found: Mapping[Key, Found]) -> set[Key]:
         """Missing for the second time: a folder is away for the moment of a rename."""

@@ -18,6 +18,7 @@ from attnvgg_serving.drain import Drain
 from attnvgg_serving.gateway import Gateway
 from attnvgg_serving.http import app as http
 from attnvgg_serving.http.middleware import Headed
+from attnvgg_serving.pulse import Pulse
 from attnvgg_serving.respawn import Respawn
 
 NAME = "attnvgg"
@@ -55,6 +56,7 @@ class AttnVGG:
         self._gateway = Gateway(settings.load())
         limits = self._gateway.settings
         self._drain = Drain(limits.timeout_ms / 1000, limits.max_connections)
+        self._pulse = Pulse(self.__is_ready__)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -80,9 +82,11 @@ class AttnVGG:
         await self._gateway.start()
         http.connect(app, self._gateway)
         self._drain.install()
+        self._pulse.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
+        self._pulse.stop()
         await self._gateway.close()
         await tracing.stop()
 

@@ -58,7 +58,15 @@ class Settings(BaseSettings):
         default=None,
         description="model to use where a request names none; unset: what MODELS/default says",
     )
-    engine: Literal["onnxruntime"] = Field(default="onnxruntime", description="what runs a bundle")
+    engine: Literal["onnxruntime", "triton"] = Field(
+        default="onnxruntime",
+        description="what runs a bundle: ONNX Runtime in this process, or NVIDIA Triton",
+    )
+    triton_url: str | None = Field(
+        default=None,
+        pattern=r"^([A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$",
+        description="HOST:PORT of Triton's gRPC; it serves what `attnvgg-export triton` wrote",
+    )
     provider: Literal["cpu", "cuda", "tensorrt"] = Field(
         default="cpu",
         description="where it runs; the process does not start if it is not available",
@@ -170,6 +178,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"ATTNVGG_MAX_BODY_BYTES is {self.max_body_bytes} and ATTNVGG_MAX_UPLOAD_BYTES "
                 f"{self.max_upload_bytes}; a request of MAX_BODY_BYTES must fit"
+            )
+        if (self.engine == "triton") != (self.triton_url is not None):
+            raise ValueError(
+                f"ATTNVGG_ENGINE is {self.engine!r} and ATTNVGG_TRITON_URL {self.triton_url!r}; "
+                "engine triton needs the address, such as triton:8001, and no other engine takes it"
+            )
+        if self.engine == "triton" and (self.provider, self.precision) != ("cpu", "fp32"):
+            raise ValueError(
+                f"ATTNVGG_ENGINE is 'triton', ATTNVGG_PROVIDER {self.provider!r} and "
+                f"ATTNVGG_PRECISION {self.precision!r}; with Triton both are chosen when its "
+                "repository is written (`attnvgg-export triton --kind ... --format ...`)"
             )
         # CUDA has no kernel for 8-bit convolutions (onnxruntime issues 12229 and 24807), TensorRT
         # takes symmetric ones only, and ours have a zero point.

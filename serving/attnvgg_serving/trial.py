@@ -10,7 +10,7 @@ from attnvgg_bundle import manifest as manifests
 from attnvgg_bundle.manifest import BundleError
 from attnvgg_serving import engines
 from attnvgg_serving.engines import Engine
-from attnvgg_serving.errors import StartError
+from attnvgg_serving.errors import EngineAway, StartError, WireError
 from attnvgg_serving.registry import Bundle
 from attnvgg_serving.settings import Settings
 
@@ -26,6 +26,7 @@ def load(folder: Path, settings: Settings) -> tuple[Bundle, Engine]:
 
     Raises:
         StartError: one line that says what is wrong.
+        EngineAway: the engine is; the bundle may be right.
     """
     try:
         bundle = Bundle(folder, manifests.read_named(folder))
@@ -40,6 +41,9 @@ def load(folder: Path, settings: Settings) -> tuple[Bundle, Engine]:
         raise StartError(f"{folder} cannot be loaded: {_line(error)}") from error
     try:
         check_golden(bundle, engine, settings.max_batch)
+    except WireError as error:
+        engine.close()
+        raise EngineAway(f"{folder} could not be tried: {_line(error)}") from error
     except Exception as error:
         engine.close()
         raise StartError(_line(error)) from error

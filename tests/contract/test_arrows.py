@@ -56,6 +56,13 @@ def test_a_package_imports_only_along_its_arrows(package: str) -> None:
     assert not found & FORBIDDEN[package]
 
 
+def test_with_triton_the_gateway_needs_no_onnxruntime() -> None:
+    modules = ["service", "check", "doctor", "engines.triton"]
+    found = loaded([f"attnvgg_serving.{module}" for module in modules])
+    assert "tritonclient" in found
+    assert "onnxruntime" not in found
+
+
 def test_the_manifest_needs_only_the_standard_library() -> None:
     assert not loaded(["attnvgg_bundle.manifest"]) & {"numpy", "PIL", "torch"}
 

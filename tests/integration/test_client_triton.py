@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import os
 import shutil
 import threading
 import time
@@ -30,7 +29,7 @@ from attnvgg_export import golden
 from attnvgg_export.triton_options import Options
 from attnvgg_export.triton_repository import write
 from plain_bundle import plain_bundle
-from triton_server import NoTriton, Triton, triton_environment
+from triton_server import Triton
 
 pytestmark = pytest.mark.network
 
@@ -39,18 +38,8 @@ LABELS = ("päté 🐱", 'a "quoted" one', "back\\slash {}")
 
 
 @pytest.fixture(scope="module")
-def environment() -> Path:
-    try:
-        return triton_environment()
-    except NoTriton as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no Triton here: {error}")
-
-
-@pytest.fixture(scope="module")
 def triton(
-    environment: Path, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
+    triton_environment: Path, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Triton]:
     """tiny: a network; plain: another size, odd labels; narrow: a slow queue with one place."""
     home = tmp_path_factory.mktemp("triton")
@@ -62,7 +51,7 @@ def triton(
     write(home / "slow", home / "narrow", slow)
     flags = (f"--model-repository={home / 'narrow'}", "--model-control-mode=poll")
     flags += ("--repository-poll-secs=1",)
-    server = Triton(environment, home, home / "repository", *flags, grpc=True)
+    server = Triton(triton_environment, home, home / "repository", *flags)
     try:
         server.wait()
         yield server
@@ -74,7 +63,7 @@ def triton(
 def url(request: pytest.FixtureRequest, triton: Triton) -> str:
     if request.param == "http":
         return f"triton+{triton.url}"
-    return f"grpc://127.0.0.1:{triton.grpc_port}"
+    return f"grpc://{triton.grpc}"
 
 
 @pytest.fixture

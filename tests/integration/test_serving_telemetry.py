@@ -172,6 +172,20 @@ def test_refusals_are_counted_by_their_code(server: Server) -> None:
     assert (never, 'attnvgg_refusals_total{code="rate_limited"}' in series(server)) == (0, True)
 
 
+def test_the_workers_say_how_they_are(server: Server) -> None:
+    until = time.monotonic() + 30
+    while total(server, "attnvgg_ready") != 2:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert total(server, "attnvgg_queue_limit_pictures", model="tiny") == 2 * 256
+    assert 100e6 < total(server, "attnvgg_memory_bytes") < 2e9
+    assert 0 < time.time() - total(server, "attnvgg_start_time_seconds") < 3600
+    taken = total(server, "attnvgg_cpu_seconds_total")
+    while total(server, "attnvgg_cpu_seconds_total") < taken + 0.05:  # nobody's but ours
+        assert time.monotonic() < until
+        predict(server)
+
+
 def attributes(span: Span) -> dict[str, Any]:
     return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}
 
@@ -291,6 +305,9 @@ def test_a_killed_worker_leaves_no_gauge_behind(server: Server) -> None:
         int(file.stem.rsplit("_", 1)[1]) for file in server.log.parent.rglob("gauge_livesum_*.db")
     }
     assert len(pids) == 2
+    taken, started = (
+        total(server, name) for name in ("attnvgg_cpu_seconds_total", "attnvgg_start_time_seconds")
+    )
     os.kill(min(pids), signal.SIGKILL)
     until = time.monotonic() + 120
     while total_or_nothing(server) != 1:  # its own is forgotten
@@ -299,6 +316,10 @@ def test_a_killed_worker_leaves_no_gauge_behind(server: Server) -> None:
     while total_or_nothing(server) != 2:  # until it is replaced
         assert time.monotonic() < until
         time.sleep(0.1)
+    # A restart is seen, and what the dead one took is not forgotten.
+    assert total(server, "attnvgg_start_time_seconds") > started
+    assert total(server, "attnvgg_cpu_seconds_total") >= taken
+    assert total(server, "attnvgg_queue_limit_pictures", model="tiny") == 2 * 256
 
 
 def total_or_nothing(server: Server) -> float:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from attnvgg_export import golden
 from attnvgg_export.triton_options import Options
 from attnvgg_export.triton_repository import write
 from plain_bundle import plain_bundle
-from triton_server import Answer, NoTriton, Triton, triton_environment
+from triton_server import Answer, Triton
 
 pytestmark = pytest.mark.network
 
@@ -33,17 +32,6 @@ NO_BACKEND = (
     "Invalid argument: unable to find backend library for backend 'onnxruntime', "
     "try specifying runtime on the model configuration."
 )
-
-
-@pytest.fixture(scope="session")
-def environment() -> Path:
-    """Triton, in an environment without our packages; skipped where it cannot be had."""
-    try:
-        return triton_environment()
-    except NoTriton as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no Triton here: {error}")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +46,7 @@ def models(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def triton(
-    environment: Path, models: Path, tmp_path_factory: pytest.TempPathFactory
+    triton_environment: Path, models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Triton]:
     """A server of all `models` that also looks into an empty second repository, `more`."""
     home = tmp_path_factory.mktemp("triton")
@@ -67,7 +55,7 @@ def triton(
     (home / "more").mkdir()
     flags = [f"--load-model={name}-encoded" for name in ("tiny", "plain", "free")]
     flags += [f"--model-repository={home / 'more'}", "--model-control-mode=explicit"]
-    server = Triton(environment, home, home / "repository", *flags)
+    server = Triton(triton_environment, home, home / "repository", *flags)
     try:
         server.wait()
         yield server
@@ -126,9 +114,9 @@ def counts(triton: Triton, model: str) -> tuple[int, int]:
     return stats["inference_count"], stats["execution_count"]
 
 
-def test_the_server_runs_without_our_packages(environment: Path) -> None:
+def test_the_server_runs_without_our_packages(triton_environment: Path) -> None:
     code = "import attnvgg_bundle"
-    done = subprocess.run([environment / "bin" / "python", "-c", code], capture_output=True)
+    done = subprocess.run([triton_environment / "bin" / "python", "-c", code], capture_output=True)
     assert b"No module named 'attnvgg_bundle'" in done.stderr
 
 
@@ -317,14 +305,14 @@ def test_a_gpu_that_is_not_there_is_never_the_cpu(triton: Triton, tmp_path: Path
     assert "no GPUs are available" in said or "needs CUDAExecutionProvider" in said
 
 
-def test_a_numpy_that_triton_misreads_is_refused(environment: Path, tmp_path: Path) -> None:
+def test_a_numpy_that_triton_misreads_is_refused(triton_environment: Path, tmp_path: Path) -> None:
     """Without that every answer would be zeros."""
     assert int(np.__version__.split(".")[0]) >= 2
     plain_bundle(tmp_path / "models" / "plain" / "1")
     write(tmp_path / "models", tmp_path / "repository", Options("python"))
     flags = ("--model-control-mode=explicit", "--exit-on-error=false")
     here = Path(sys.executable).parents[1]
-    server = Triton(environment, tmp_path, tmp_path / "repository", *flags, python=here)
+    server = Triton(triton_environment, tmp_path, tmp_path / "repository", *flags, python=here)
     try:
         server.wait("/v2/health/live")
         for model in ("plain", "plain-decode"):
@@ -350,13 +338,13 @@ def changed(source: Path, folder: Path) -> None:
 
 
 def test_a_new_version_appears_beside_one_that_serves(
-    environment: Path, models: Path, tiny: Manifest, tmp_path: Path
+    triton_environment: Path, models: Path, tiny: Manifest, tmp_path: Path
 ) -> None:
     """Triton looks every second; nobody's request fails, and version 1 is not loaded again."""
     shutil.copytree(models / "tiny", tmp_path / "models" / "tiny")
     write(tmp_path / "models", tmp_path / "repository", Options("python", max_batch=8))
     flags = ("--model-control-mode=poll", "--repository-poll-secs=1")
-    server = Triton(environment, tmp_path, tmp_path / "repository", *flags)
+    server = Triton(triton_environment, tmp_path, tmp_path / "repository", *flags)
     answers: dict[str, list[Answer]] = {"1": [], "newest": [], "encoded": []}
     stop = threading.Event()
 

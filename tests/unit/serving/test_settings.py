@@ -33,7 +33,13 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("ATTNVGG_MAX_BATCH", "many", "ATTNVGG_MAX_BATCH is 'many'"),
         ("ATTNVGG_MAX_BATCH", "0", "greater than or equal to 1"),
-        ("ATTNVGG_ENGINE", "triton", "ATTNVGG_ENGINE is 'triton': input should be 'onnxruntime'"),
+        (
+            "ATTNVGG_ENGINE",
+            "tpu",
+            "ATTNVGG_ENGINE is 'tpu': input should be 'onnxruntime' or 'triton'",
+        ),
+        ("ATTNVGG_ENGINE", "triton", "engine triton needs the address, such as triton:8001"),
+        ("ATTNVGG_TRITON_URL", "http://triton", "ATTNVGG_TRITON_URL is 'http://triton'"),
         ("ATTNVGG_PROVIDER", "tpu", "'cpu', 'cuda' or 'tensorrt'"),
         ("ATTNVGG_TIMEOUT_MS", "3600000", "less than or equal to 60000"),
         ("ATTNVGG_MAX_QUEUE", "3", "ATTNVGG_MAX_IMAGES is 64 and ATTNVGG_MAX_QUEUE 3"),
