@@ -89,9 +89,11 @@ async def _run(setup: Setup, say: Callable[[str], None]) -> Result:
         say(table.head(setup.batch))
         # What is there by now stays; looking through it again would hold up answers for tens of ms.
         gc.freeze()
-        with Progress(_expected(setup.loads)) as progress:
-            await _loads(result, asker, progress, say)
-        gc.unfreeze()
+        try:
+            with Progress(_expected(setup.loads)) as progress:
+                await _loads(result, asker, progress, say)
+        finally:
+            gc.unfreeze()
     for line in _tail(result.rows):
         say(line)
     return result

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from attnvgg_client._cli_terminal import encoded
 from attnvgg_client._errors import ItemError
+from attnvgg_client._overlay import times_uniform
 from attnvgg_client._plain import one_line
 from attnvgg_client._prediction import Prediction
 
@@ -186,7 +187,7 @@ def _peaks(prediction: Prediction) -> list[str]:
         row, column = divmod(int(attention.argmax()), attention.shape[1])
         lines.append(
             f"  {level:{width}}  {attention.shape[0]} x {attention.shape[1]}, "
-            f"peak {attention.size * float(attention.max()):.1f} times uniform "
+            f"peak {times_uniform(attention).max():.1f} times uniform "
             f"at row {row}, column {column} (counted from 0)"
         )
     return lines

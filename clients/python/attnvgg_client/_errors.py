@@ -24,6 +24,8 @@ Rate limits, overload and unavailability were retried before they are raised, as
 picture among the results of `predict_batch` and `predict_many`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +82,16 @@ class DeadlineError(_CallError, TimeoutError):
 
 class ProtocolError(_CallError):
     """The answer is not what an attnvgg server says; perhaps the URL is something else's."""
+
+
+@contextmanager
+def about(request_id: str) -> Iterator[None]:
+    """An answer that cannot be understood inside is that of this request."""
+    try:
+        yield
+    except ProtocolError as error:
+        error.request_id = request_id
+        raise
 
 
 class APIStatusError(_CallError):

@@ -8,7 +8,7 @@ from attnvgg_client import _requests, _responses
 from attnvgg_client._calls import attempt, call
 from attnvgg_client._config import Config
 from attnvgg_client._door import Answers, Health
-from attnvgg_client._errors import ProtocolError
+from attnvgg_client._errors import about
 from attnvgg_client._http import Flow
 from attnvgg_client._pictures import Picture
 from attnvgg_client._requests import Options
@@ -29,21 +29,15 @@ class Gateway:
         else:
             request = _requests.predict_several(self.config, pictures, options)
         reply = yield from call(self.config, request, deadline)
-        try:
+        with about(request.headers["X-Request-ID"]):
             return _responses.predictions(reply, [picture.source for picture in pictures])
-        except ProtocolError as error:
-            error.request_id = request.headers["X-Request-ID"]
-            raise
 
     def models(self, deadline: Deadline) -> Flow[list[ModelInfo]]:
         """GET /v1/models."""
         request = _requests.get(self.config, "/v1/models")
         reply = yield from call(self.config, request, deadline)
-        try:
+        with about(request.headers["X-Request-ID"]):
             return _responses.models(reply)
-        except ProtocolError as error:
-            error.request_id = request.headers["X-Request-ID"]
-            raise
 
     def health(self, deadline: Deadline) -> Flow[Health]:
         """GET /readyz, once."""

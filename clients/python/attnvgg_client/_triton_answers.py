@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from attnvgg_client._errors import InvalidPictureError, ItemError, ProtocolError
+from attnvgg_client._errors import InvalidPictureError, ItemError, ProtocolError, about
 from attnvgg_client._geometry import seen
 from attnvgg_client._pictures import Picture
 from attnvgg_client._prediction import Model, Prediction, Score
@@ -41,11 +41,8 @@ def predictions(asked: Asked, answer: Answer, seconds: float) -> list[Prediction
     Raises:
         ProtocolError: an output is missing or has another shape than it must have.
     """
-    try:
+    with about(asked.request_id):
         _check(asked, answer)
-    except ProtocolError as error:
-        error.request_id = asked.request_id
-        raise
     return [_item(asked, answer, place, seconds) for place in range(len(asked.pictures))]
 
 

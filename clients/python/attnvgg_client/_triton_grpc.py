@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attnvgg_client._calls import named
 from attnvgg_client._config import Config
 from attnvgg_client._door import Health
-from attnvgg_client._errors import ProtocolError, UnavailableError
+from attnvgg_client._errors import ProtocolError, UnavailableError, about
 from attnvgg_client._fields import Fields
 from attnvgg_client._grpc import as_json, check, messages
 from attnvgg_client._http import Call, Flow
@@ -33,11 +33,8 @@ class Grpc:
         """ModelInfer."""
         message = _request(question, deadline)
         reply = yield from self._call("ModelInfer", message, deadline, question.request_id)
-        try:
+        with about(question.request_id):
             return _answer(reply)
-        except ProtocolError as error:
-            error.request_id = question.request_id
-            raise
 
     def config_of(self, model: str, deadline: Deadline) -> Flow[Fields]:
         """ModelConfig, as the JSON that Triton gives over HTTP (int64 apart, which is text)."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,7 +12,7 @@ from attnvgg_client import _requests, _responses, _triton_errors
 from attnvgg_client._calls import attempt
 from attnvgg_client._config import Config
 from attnvgg_client._door import Health
-from attnvgg_client._errors import APIStatusError, ProtocolError
+from attnvgg_client._errors import APIStatusError, ProtocolError, about
 from attnvgg_client._fields import Fields, parse
 from attnvgg_client._http import Flow, Reply, Request
 from attnvgg_client._retry import Deadline
@@ -40,7 +39,7 @@ class Http:
         headers |= {"Content-Type": "application/octet-stream"}
         request = _post(self.config, path, headers, head + question.data)
         reply = yield from self._ok(request, deadline)
-        with _about(request):
+        with about(request.headers["X-Request-ID"]):
             return _answer(reply)
 
     def config_of(self, model: str, deadline: Deadline) -> Flow[Fields]:
@@ -48,7 +47,7 @@ class Http:
         path = f"/v2/models/{quote(model, safe='')}/config"
         request = _requests.get(self.config, path)
         reply = yield from self._ok(request, deadline)
-        with _about(request):
+        with about(request.headers["X-Request-ID"]):
             return parse(reply.body)
 
     def index(self, deadline: Deadline) -> Flow[list[tuple[str, str]]]:
@@ -56,7 +55,7 @@ class Http:
         headers = {"Content-Type": "application/json"}
         request = _post(self.config, "/v2/repository/index", headers, b'{"ready": true}')
         reply = yield from self._ok(request, deadline)
-        with _about(request):
+        with about(request.headers["X-Request-ID"]):
             found = parse(b'{"models": ' + reply.body + b"}").objects("models")
             return [(each.text("name"), each.text("version")) for each in found]
 
@@ -81,16 +80,6 @@ class Http:
 def _post(config: Config, path: str, headers: Mapping[str, str], body: bytes) -> Request:
     request = _requests.get(config, path)
     return replace(request, method="POST", headers={**request.headers, **headers}, body=body)
-
-
-@contextmanager
-def _about(request: Request) -> Iterator[None]:
-    """An answer that cannot be understood is this request's."""
-    try:
-        yield
-    except ProtocolError as error:
-        error.request_id = request.headers["X-Request-ID"]
-        raise
 
 
 def _head(question: Question, deadline: Deadline) -> dict[str, Any]:

@@ -376,3 +376,20 @@ def test_one_asyncio_client_serves_several_loops(triton: Any, over_grpc: Any) ->
         assert found == [{"ant"}] * 6
         asyncio.run(some())
         assert len(client._channel._channels._open) == 1  # not one for each loop that is no more
+
+
+def test_an_answer_with_outputs_that_have_no_tensors(
+    ask: Any, triton: Any, over_grpc: Any
+) -> None:
+    pb2 = pytest.importorskip("tritonclient.grpc.service_pb2")
+
+    def half(request: Any, context: Any) -> Any:
+        output = pb2.ModelInferResponse.InferOutputTensor(name="probabilities", datatype="FP32")
+        return pb2.ModelInferResponse(model_version="1", outputs=[output])
+
+    with (
+        over_grpc(triton, ModelInfer=half) as url,
+        pytest.raises(ProtocolError, match="the answer has 1 outputs and 0 tensors") as caught,
+    ):
+        ask(url, "predict", PIXELS)
+    assert caught.value.request_id
