@@ -303,7 +303,7 @@ def test_every_request_says_its_length(script: Importer) -> None:
     settings, wire = script("settings"), script("wire")
     picture = wire.Picture(np.zeros((32, 32, 3), np.uint8), b"\xff\xd8jpeg")
     targets = [target for server in settings.SERVERS for target in settings.targets(server)]
-    assert len(targets) == 6 * 4 + 2
+    assert len(targets) == 7 * 4 + 2
     names = ["probabilities", "attention_conv7"]
     for target in targets:
         head, _, body = wire.encode(target, picture, "tiny", names).partition(b"\r\n\r\n")
@@ -381,7 +381,10 @@ def test_what_cannot_run_is_a_message(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         script("run").main(["--servers", "gateway,torchserve", "--out", str(tmp_path)])
-    assert "--servers has torchserve; known are gateway, triton-1" in capsys.readouterr().err
+    assert (
+        "--servers has torchserve; known are gateway, gateway-triton, triton-1"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_committed_document_is_made_of_the_committed_results(script: Importer) -> None:

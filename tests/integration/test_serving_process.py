@@ -48,7 +48,7 @@ def test_an_endless_body_is_cut_off(server: Server) -> None:
     [
         ({"ATTNVGG_MODELS": "/nowhere"}, "ATTNVGG_MODELS is '/nowhere', which is no folder"),
         ({"ATTNVGG_PROVIDER": "cuda"}, "ATTNVGG_PROVIDER is 'cuda' but"),
-        ({"ATTNVGG_ENGINE": "triton"}, "ATTNVGG_ENGINE is 'triton': input should be"),
+        ({"ATTNVGG_ENGINE": "torch"}, "ATTNVGG_ENGINE is 'torch': input should be"),
         ({"ATTNVGG_DEFAULT_MODEL": "vgg"}, "ATTNVGG_DEFAULT_MODEL names 'vgg'; there is tiny"),
     ],
 )
