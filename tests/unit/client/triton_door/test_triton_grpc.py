@@ -378,9 +378,7 @@ def test_one_asyncio_client_serves_several_loops(triton: Any, over_grpc: Any) ->
         assert len(client._channel._channels._open) == 1  # not one for each loop that is no more
 
 
-def test_an_answer_with_outputs_that_have_no_tensors(
-    ask: Any, triton: Any, over_grpc: Any
-) -> None:
+def test_an_answer_with_outputs_that_have_no_tensors(ask: Any, triton: Any, over_grpc: Any) -> None:
     pb2 = pytest.importorskip("tritonclient.grpc.service_pb2")
 
     def half(request: Any, context: Any) -> Any:
