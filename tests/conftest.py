@@ -24,9 +24,9 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of an untrained network whose maps are far from uniform."""
     import torch
 
-    from attnvgg_training import checkpoint, config, data, loop, models
+    from attnvgg_training import checkpoint, data, loop, models, recipes
 
-    recipe = config.read(ROOT / "training" / "configs" / "tiny.toml")
+    recipe = recipes.read(ROOT / "training" / "configs" / "tiny.toml")
     dataset = data.load(SHAPES, recipe.data)
     mean, std = dataset.statistics()
     torch.manual_seed(0)

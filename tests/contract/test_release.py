@@ -9,7 +9,7 @@ import pytest
 from attnvgg_bundle import manifest
 from attnvgg_bundle.manifest import Manifest
 from attnvgg_export import golden
-from attnvgg_training import config, models
+from attnvgg_training import models, recipes
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
@@ -46,7 +46,7 @@ def test_the_readme_gives_the_figures_of_the_bundle(default: Manifest) -> None:
     lost = 100 * default.parity["int8"]["held_out"]["loss"]
     farthest = max(default.parity["int8"]["held_out"]["total_variation"].values())
     assert f"loses {lost:.2f} points of accuracy and moves at most {farthest:.1%}" in readme
-    model = config.from_dict(default.provenance["configuration"]).model
+    model = recipes.from_dict(default.provenance["configuration"]).model
     control = replace(model, name="VGG-control", global_feature=True)
     for network in (model, control):
         millions = models.parameters(models.build(network, len(default.labels))) / 1e6

@@ -28,9 +28,10 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from attnvgg_training.config import Config, from_dict
+from attnvgg_training.config import Config
 from attnvgg_training.errors import CheckpointError, TrainingError
 from attnvgg_training.models import build
+from attnvgg_training.recipes import from_dict
 from attnvgg_training.vgg import AttentionVGG
 
 SCHEMA_VERSION = 1

@@ -1,19 +1,14 @@
-"""A training run's configuration: frozen dataclasses, filled from TOML and overridden by flags.
+"""A training run's configuration: frozen dataclasses, checked when they are made.
 
-Every field has a name of its own across the sections, so that `label_smoothing` in [train] is the
-flag --label-smoothing. The text below a field is its help.
+recipes.py fills them from TOML and flags; the text below a field is its help.
 """
 
-import ast
-import inspect
 import json
-import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from attnvgg_bundle.preprocess import FILTERS, GEOMETRIES
+from attnvgg_training.checks import at_least, between, one_of
 from attnvgg_training.errors import ConfigError
 from attnvgg_training.models import ModelConfig
 
@@ -29,60 +24,127 @@ class DataConfig:
     filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bicubic"
     """Pillow's filter for it"""
     holdout: float = 0.1
-    """part of the training pictures to test on, where the folder has no test split"""
+    """part of the training pictures to test on, where the data set has no test split"""
+    memory: Literal["auto", "device", "workers"] = "auto"
+    """device holds all pictures there as uint8; workers read files as they are needed; auto takes
+    the first where they need 2 GiB or less"""
+    skip_unreadable: bool = False
+    """leave out pictures that cannot be read, with a warning for each, instead of stopping"""
     flip: bool = True
     """mirror every picture in every other epoch"""
     shift: int = 4
     """move a picture by up to this many pixels each way, its border reflected"""
+    zoom: float = 1.0
+    """shrink or enlarge half of the pictures by up to this factor; 1 turns it off"""
+    cutout: int = 0
+    """side of a square of mean colour laid over each picture; 0 turns it off"""
 
     def __post_init__(self) -> None:
-        _at_least("image-size", self.image_size, 8)
-        _one_of("geometry", self.geometry, GEOMETRIES)
-        _one_of("filter", self.filter, tuple(FILTERS))
-        _between("holdout", self.holdout, 0.01, 0.5)
-        _between("shift", self.shift, 0, self.image_size // 2)
+        at_least("image-size", self.image_size, 8)
+        one_of("geometry", self.geometry, GEOMETRIES)
+        one_of("filter", self.filter, tuple(FILTERS))
+        between("holdout", self.holdout, 0.01, 0.5)
+        one_of("memory", self.memory, ("auto", "device", "workers"))
+        between("shift", self.shift, 0, self.image_size // 2)
+        between("zoom", self.zoom, 1, 4)
+        between("cutout", self.cutout, 0, self.image_size)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """SGD with Nesterov momentum on a one-cycle schedule."""
+    """The optimizer, its schedule, and how a step is computed."""
 
     epochs: int = 30
     """passes over the training pictures"""
     batch_size: int = 128
-    """pictures a step; an incomplete last batch is left out"""
+    """pictures a step, over all processes; an incomplete last batch is left out"""
+    accumulate: int = 1
+    """parts in which a step's pictures are computed, one after the other, to save memory"""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD, or AdamW"""
     lr: float = 0.1
-    """the highest learning rate of the cycle"""
-    warmup: float = 0.2
-    """part of the run in which the learning rate rises"""
+    """the highest learning rate"""
     momentum: float = 0.9
-    """Nesterov momentum"""
+    """of SGD"""
+    nesterov: bool = True
+    """Nesterov's momentum"""
+    dampening: float = 0.0
+    """of SGD's momentum; the official code's lr 1 has 0.9, which is lr 0.1 without"""
     weight_decay: float = 5e-4
-    """on the weights of convolutions and linear layers only"""
+    """on the weights of convolutions and linear layers"""
+    decay_all: bool = False
+    """weight decay on batch norm, biases and u as well, as the official code has it"""
+    schedule: Literal["one-cycle", "cosine", "step"] = "one-cycle"
+    """one-cycle rises and falls along a cosine, step changes at the milestones"""
+    warmup: float = 0.2
+    """part of the run in which the learning rate rises; with cosine and step linearly"""
+    milestones: tuple[int, ...] = ()
+    """of the step schedule: the epochs after which the learning rate changes"""
+    factors: tuple[float, ...] = (0.5,)
+    """by what it is multiplied there: one for all milestones, or one for each"""
     label_smoothing: float = 0.1
     """part of the target spread over all classes"""
+    mixup: float = 0.0
+    """alpha of mixup; 0 turns it off"""
+    cutmix: float = 0.0
+    """alpha of cutmix; 0 turns it off; with mixup too, each takes half of the steps"""
+    clip: float = 0.0
+    """largest norm of the gradients; 0 turns clipping off"""
     ema: float = 0.998
     """decay a step of the averaged weights that are tested and saved; 0 turns averaging off"""
-    amp: Literal["off", "bf16"] = "off"
-    """bf16 runs convolutions in bfloat16; attention and loss stay in float32"""
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    """bf16 and fp16 run convolutions in 16 bits; attention and loss stay in float32"""
     channels_last: bool = True
     """memory layout of the pictures; faster for convolutions"""
     compile: bool = False
     """torch.compile the network: half a minute at the start, faster steps; needs a C++ compiler"""
     seed: int = 0
-    """everything random is a function of it, the epoch and the picture"""
+    """everything random is a function of it, the epoch, the step and the picture"""
     keep: int = 2
     """epochs to keep on disk beside the best"""
+    save_minutes: float = 10.0
+    """save within an epoch too, this often; 0 saves at the end of epochs only"""
 
     def __post_init__(self) -> None:
-        _at_least("epochs", self.epochs, 1)
-        _at_least("keep", self.keep, 1)
-        _at_least("batch_size", self.batch_size, 2)  # batch norm needs two
-        _between("lr", self.lr, 1e-8, 100)
-        _between("weight-decay", self.weight_decay, 0, 1)
-        for name in ("warmup", "momentum", "label_smoothing", "ema"):
-            _between(name, getattr(self, name), 0, 0.99999)
-        _one_of("amp", self.amp, ("off", "bf16"))
+        at_least("epochs", self.epochs, 1)
+        at_least("keep", self.keep, 1)
+        at_least("batch_size", self.batch_size, 2)  # batch norm needs two
+        at_least("accumulate", self.accumulate, 1)
+        between("lr", self.lr, 1e-8, 100)
+        between("weight-decay", self.weight_decay, 0, 1)
+        for name in ("warmup", "momentum", "dampening", "label_smoothing", "ema"):
+            between(name, getattr(self, name), 0, 0.99999)
+        for name in ("mixup", "cutmix", "clip", "save_minutes"):
+            at_least(name, getattr(self, name), 0)
+        one_of("amp", self.amp, ("off", "bf16", "fp16"))
+        one_of("optimizer", self.optimizer, ("sgd", "adamw"))
+        one_of("schedule", self.schedule, ("one-cycle", "cosine", "step"))
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if self.batch_size % self.accumulate or self.batch_size < 2 * self.accumulate:
+            raise ConfigError(
+                f"--accumulate is {self.accumulate}; --batch-size, {self.batch_size}, must be a "
+                "multiple of it and give at least two pictures a part"
+            )
+        if self.optimizer == "sgd" and self.nesterov and (self.dampening or not self.momentum):
+            raise ConfigError(
+                f"--nesterov is true with --momentum {self.momentum} and --dampening "
+                f"{self.dampening}; it needs a momentum and no dampening"
+            )
+        self._check_milestones()
+
+    def _check_milestones(self) -> None:
+        given, factors = self.milestones, self.factors
+        if self.schedule == "step" and not given:
+            raise ConfigError("--milestones is empty; the step schedule needs at least one")
+        if list(given) != sorted(set(given)) or min(given, default=1) < 1:
+            raise ConfigError(f"--milestones is {given}; it must be rising epochs from 1")
+        if len(factors) not in (1, len(given)) or min(factors, default=0) <= 0:
+            raise ConfigError(
+                f"--factors is {factors}; it must be one positive number, or one for each of the "
+                f"{len(given)} milestones"
+            )
 
 
 @dataclass(frozen=True)
@@ -96,124 +158,11 @@ class Config:
     def __post_init__(self) -> None:
         if self.data.image_size % self.model.multiple:
             raise ConfigError(
-                f"--image-size is {self.data.image_size}; the {len(self.model.pools)} pools of "
-                f"--pools need a multiple of {self.model.multiple}"
+                f"--image-size is {self.data.image_size}; the pools of {self.model.name} need a "
+                f"multiple of {self.model.multiple}"
             )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Sections of plain values, as JSON holds them."""
         plain: dict[str, dict[str, Any]] = json.loads(json.dumps(asdict(self)))
         return plain
-
-
-SECTIONS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
-
-
-def read(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
-    """Reads a recipe; `overrides` maps field names to what the command line gave.
-
-    Raises:
-        ConfigError: the file cannot be read, or a setting is unknown or wrong.
-    """
-    try:
-        sections = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"--config {path} is not valid TOML: {error}") from error
-    return from_dict(sections, overrides or {})
-
-
-def from_dict(sections: Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> Config:
-    """Builds a configuration from sections of plain values, such as a checkpoint's."""
-    unknown = set(sections) - set(SECTIONS)
-    if unknown:
-        raise ConfigError(f"unknown section [{unknown.pop()}]; there are {', '.join(SECTIONS)}")
-    built = {
-        name: _section(kind, name, sections.get(name, {}), overrides or {})
-        for name, kind in SECTIONS.items()
-    }
-    return replace(Config(), **built)
-
-
-def flags() -> dict[str, tuple[str, str]]:
-    """Field name -> (help, default as text) of every setting, in the order of the sections."""
-    found: dict[str, tuple[str, str]] = {}
-    for kind in SECTIONS.values():
-        for f in fields(kind):
-            found[f.name] = (_field_help(kind)[f.name], str(f.default))
-    return found
-
-
-def _section(kind: type, name: str, values: Any, overrides: Mapping[str, str]) -> Any:
-    hints = get_type_hints(kind)
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"[{name}] is {values!r}; it must be a section of settings")
-    for key in values:
-        if key not in hints:
-            raise ConfigError(f"unknown setting {key} in [{name}]; there are {', '.join(hints)}")
-    parsed = {key: _convert(key, hints[key], value) for key, value in values.items()}
-    given = {
-        key: _convert(key, hints[key], _literal(text, hints[key]))
-        for key, text in overrides.items()
-        if key in hints
-    }
-    return kind(**(parsed | given))
-
-
-def _literal(text: str, hint: Any) -> Any:
-    """A flag's text as the value TOML would give for it."""
-    if hint is bool:
-        return {"true": True, "false": False}.get(text.lower(), text)
-    if hint is str or get_origin(hint) is Literal:
-        return text
-    if get_origin(hint) is tuple:
-        text = f"[{text.strip('[]()')}]"
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def _convert(key: str, hint: Any, value: Any) -> Any:
-    """Accepts a value of the field's type, an int for a float, a list of ints for a tuple."""
-    if get_origin(hint) is tuple and isinstance(value, list | tuple):
-        if all(type(each) is int for each in value):
-            return tuple(value)
-    elif get_origin(hint) is Literal or hint is str:
-        if isinstance(value, str):
-            return value
-    elif hint is float and type(value) in (int, float):
-        return float(value)
-    elif type(value) is hint:
-        return value
-    kind = "list of integers" if get_origin(hint) is tuple else getattr(hint, "__name__", "text")
-    raise ConfigError(f"--{key.replace('_', '-')} is {value!r}; it must be a {kind}")
-
-
-def _field_help(kind: type) -> dict[str, str]:
-    """The text below each field, which Python itself does not keep."""
-    body = ast.parse(inspect.getsource(kind)).body[0]
-    texts: dict[str, str] = {}
-    if isinstance(body, ast.ClassDef):
-        for line, after in zip(body.body, body.body[1:], strict=False):
-            is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and is_text:
-                texts[line.target.id] = str(after.value.value)  # type: ignore[attr-defined]
-    return texts
-
-
-def _at_least(flag: str, value: float, low: float) -> None:
-    if value < low:
-        raise ConfigError(f"--{flag.replace('_', '-')} is {value}; it must be {low} or more")
-
-
-def _between(flag: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        flag = flag.replace("_", "-")
-        raise ConfigError(f"--{flag} is {value}; it must be from {low} to {high}")
-
-
-def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"--{flag} is {value!r}; it must be one of {', '.join(allowed)}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from attnvgg_training import checkpoint, config, data, models
+from attnvgg_training import checkpoint, data, models, recipes
 from attnvgg_training.errors import CheckpointError, ConfigError, DivergedError, TrainingError
 from attnvgg_training.loop import Trainer
 
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="continue from RUN/last")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1 (cuda if there is one)")
     settings = parser.add_argument_group("settings of the recipe", "Each overrides the file.")
-    for name, (text, default) in config.flags().items():
+    for name, (text, default) in recipes.flags().items():
         flag = "--" + name.replace("_", "-")
         settings.add_argument(flag, dest=f"set_{name}", metavar="X", help=f"{text} ({default})")
     return parser
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(arguments: argparse.Namespace) -> None:
     given = {k.removeprefix("set_"): v for k, v in vars(arguments).items() if k.startswith("set_")}
-    recipe = config.read(arguments.config, {k: v for k, v in given.items() if v is not None})
+    recipe = recipes.read(arguments.config, {k: v for k, v in given.items() if v is not None})
     checkpoint.provenance()
     run = arguments.run or Path("runs") / arguments.config.stem
     started = _started(run, arguments.resume)
