@@ -10,11 +10,11 @@ from settings import ROOT
 from attnvgg_bundle.manifest import Input, Sizes
 from attnvgg_export import golden
 from attnvgg_export.build import LARGEST
-from attnvgg_export.graph import ExportGraph, folded, without_dead_weight
-from attnvgg_training import checkpoint, models
+from attnvgg_export.folding import folded
+from attnvgg_export.graph import ExportGraph
+from attnvgg_training import checkpoint, models, network
 from attnvgg_training.data import normalise
 from attnvgg_training.models import ModelConfig
-from attnvgg_training.vgg import AttentionVGG
 
 UNTRAINED = {
     "full": ModelConfig(),
@@ -45,26 +45,26 @@ def build(name: str, count: int) -> Network:
         CheckpointError: the released checkpoint cannot be read.
     """
     if name in UNTRAINED:
-        cut = without_dead_weight(_untrained(UNTRAINED[name]))
+        cut = _untrained(UNTRAINED[name]).cut()
         spec = _spec(cut, Input(32, 32, "stretch", "bicubic"))
         mean, std = list(MEAN), list(STD)
     else:
         released = (ROOT / "models" / "default").read_text(encoding="utf-8").strip()
         model, record = checkpoint.load_model(ROOT / "training" / "checkpoints" / released)
-        cut, data = without_dead_weight(model), record.config.data
+        cut, data = model.cut(), record.config.data
         spec = _spec(cut, Input(data.image_size, data.image_size, data.geometry, data.filter))
         mean, std = record.mean, record.std
     graph = ExportGraph(folded(cut), mean, std).eval()
     return Network(graph, spec, golden.pictures(spec, count), trained=name not in UNTRAINED)
 
 
-def _spec(model: AttentionVGG, spec: Input) -> Input:
+def _spec(model: network.Network, spec: Input) -> Input:
     """With free sizes, as `attnvgg-export build` declares them: they are axes of the graph."""
     sizes = Sizes(model.multiple, LARGEST * spec.height, model.multiple)
     return Input(spec.height, spec.width, spec.geometry, spec.filter, sizes=sizes)
 
 
-def _untrained(config: ModelConfig) -> AttentionVGG:
+def _untrained(config: ModelConfig) -> network.Network:
     """Random weights, with activations as moderate as a trained network's: no denormals."""
     torch.manual_seed(0)
     model = models.build(config, classes=10)

@@ -21,13 +21,14 @@ from attnvgg_bundle import manifest
 from attnvgg_bundle.manifest import File, Input, Level, Manifest, Output, Sizes
 from attnvgg_export import card, golden, judge, quantize, writers
 from attnvgg_export.errors import FormatError, OutputError
+from attnvgg_export.folding import folded
 from attnvgg_export.formats import FORMATS
-from attnvgg_export.graph import ExportGraph, folded, without_dead_weight
+from attnvgg_export.graph import ExportGraph
 from attnvgg_export.writers import reference
 from attnvgg_training import checkpoint, data
 from attnvgg_training.checkpoint import Record
 from attnvgg_training.models import gmacs_of, parameters
-from attnvgg_training.vgg import AttentionVGG
+from attnvgg_training.network import Network
 
 DEFAULT_FORMATS = ("onnx", "torchscript")
 LARGEST = 8  # times the input size; a bound for what a server must be ready for
@@ -60,7 +61,7 @@ def build(
     _check_formats(formats, pictures)
     name, version = _name_and_version(out)
     model, record = checkpoint.load_model(source)
-    cut = without_dead_weight(model)
+    cut = model.cut()
     whole, light, graph = (
         ExportGraph(network, record.mean, record.std).eval()
         for network in (model, cut, folded(cut))
@@ -68,7 +69,7 @@ def build(
     spec = _input(record, cut)
     with _folder(out) as folder:
         dataset = data.load(pictures, record.config.data, record.labels) if pictures else None
-        calibration = quantize.sample(dataset.train.images.numpy()) if dataset else None
+        calibration = quantize.sample(dataset.train) if dataset else None
         provenance = _provenance(source, record, model, cut)
         head = {"name": name, "version": version, **_metadata(record, spec, provenance)}
         written = writers.write(graph, spec, formats, folder, head, calibration)
@@ -131,7 +132,7 @@ def _folder(out: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def _input(record: Record, model: AttentionVGG) -> Input:
+def _input(record: Record, model: Network) -> Input:
     """The input spec; the pools allow every size of which they divide both sides."""
     size = record.config.data.image_size
     sizes = Sizes(model.multiple, LARGEST * size, model.multiple)
@@ -183,10 +184,9 @@ def _outputs(graph: ExportGraph, spec: Input) -> tuple[Output, ...]:
 def _levels(graph: ExportGraph, outputs: Sequence[Output]) -> tuple[Level, ...]:
     grids = {output.name: output.shape[1:] for output in outputs}
     levels, kind = [], graph.model.normalisation
-    for conv in graph.model.levels:
-        height, width = (int(side) for side in grids[f"attention_conv{conv}"])
-        stride = graph.model.trunk.stride(conv)
-        levels.append(Level(f"conv{conv}", (height, width), (stride, stride), kind))
+    for name, stride in graph.model.strides.items():
+        height, width = (int(side) for side in grids[f"attention_{name}"])
+        levels.append(Level(name, (height, width), (stride, stride), kind))
     return tuple(levels)
 
 

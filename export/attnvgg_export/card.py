@@ -40,10 +40,7 @@ folded and what no output depends on is cut.
 
 ## Training
 
-Data: `{data}`, {train:,} pictures to train on and {test:,} to test on; sha256 of all of it
-`{fingerprint}`.
-These are the weights after {epoch} of {epochs} epochs, {minutes:.0f} minutes. {chosen}
-metrics.csv, where it lies beside this file, has every epoch.
+{training}
 
 | measured | value |
 |---|---|
@@ -56,20 +53,31 @@ metrics.csv, where it lies beside this file, has every epoch.
 ```
 
 </details>
-
+{maps}{notes}"""
+TRAINED = """\
+Data: `{data}`, {train:,} pictures to train on and {test:,} to test on; sha256 of all of it
+`{fingerprint}`.
+These are the weights after {epoch} of {epochs} epochs, {minutes:.0f} minutes. {chosen}
+metrics.csv, where it lies beside this file, has every epoch."""
+CONVERTED = """\
+These weights were trained elsewhere: they were converted from `{file}`, sha256
+`{sha256}`,
+a file of {port}.
+It does not say how or on what they were trained; what the configuration says of training and its
+data are defaults that nobody used."""
+MAPS = """
 ## What the maps are, and are not
 
 A map shows which positions the classification is made of: the class scores are computed from
 nothing but local features weighted by it. With parametrised compatibility it does not depend on
 the class asked about, and it is not evidence that the classes were told apart for the right
 reason.
-{notes}"""
+"""
 
 
 def model_card(bundle: Manifest, notes: str) -> str:
     """MODEL_CARD.md of a bundle; `notes` is Markdown for its end."""
     facts = bundle.provenance
-    epoch, epochs = bundle.metrics["epoch"], facts["configuration"]["train"]["epochs"]
     metrics = {k: v for k, v in bundle.metrics.items() if k not in ("epoch", "seconds")}
     levels = ", ".join(f"{v.name} {v.grid[0]}x{v.grid[1]}" for v in bundle.levels)
     return TEMPLATE.format(
@@ -90,6 +98,21 @@ def model_card(bundle: Manifest, notes: str) -> str:
         graphs="\n".join(_graph(bundle, name) for name in graphs(bundle)),
         gmacs=facts["gmacs"]["exported"],
         whole_gmacs=facts["gmacs"]["checkpoint"],
+        training=_training(bundle),
+        maps=MAPS if bundle.levels else "",
+        metrics="\n".join(f"| {name} | {value} |" for name, value in metrics.items()),
+        configuration=json.dumps(facts["configuration"], indent=2),
+        notes=f"\n{notes.strip()}\n" if notes else "",
+    )
+
+
+def _training(bundle: Manifest) -> str:
+    """Where the weights come from."""
+    facts = bundle.provenance
+    if "converted_from" in facts:
+        return CONVERTED.format(**facts["converted_from"])
+    epoch, epochs = bundle.metrics["epoch"], facts["configuration"]["train"]["epochs"]
+    return TRAINED.format(
         data=facts["data"]["name"],
         train=facts["data"]["train"],
         test=facts["data"]["test"],
@@ -98,9 +121,6 @@ def model_card(bundle: Manifest, notes: str) -> str:
         epochs=epochs,
         chosen=LAST if epoch == epochs else EARLIER,
         minutes=bundle.metrics["seconds"] / 60,
-        metrics="\n".join(f"| {name} | {value} |" for name, value in metrics.items()),
-        configuration=json.dumps(facts["configuration"], indent=2),
-        notes=f"\n{notes.strip()}\n" if notes else "",
     )
 
 

@@ -4,7 +4,7 @@ A graph of other arithmetic (8 bits, float16) is compared with model.onnx pictur
 torch here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,29 +15,33 @@ from attnvgg_export.formats import HeldOut
 from attnvgg_export.parity import total_variation
 
 Runner = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 BATCH = 64
 
 
 def measure(
     runners: Mapping[str, Runner],
     reference: str,
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int64],
+    batches: Iterable[Batch],
 ) -> dict[str, dict[str, Any]]:
-    """Runs every graph on images [N, H, W, 3] and compares its maps with the reference's.
+    """Runs every graph on the pictures and compares its maps with the reference's.
+
+    Args:
+        batches: pictures [B, H, W, 3] with their targets [B].
 
     Returns:
         By graph: pictures, hits (right labels), accuracy, and by map the mean correlation and the
         mean total variation distance.
     """
     sums = {name: _Sums() for name in runners}
-    for start in range(0, len(images), BATCH):
-        image, target = images[start : start + BATCH], targets[start : start + BATCH]
+    count = 0
+    for image, target in batches:
+        count += len(image)
         expected = runners[reference](image)
         for name, runner in runners.items():
             found = expected if name == reference else runner(image)
             sums[name].add(expected, found, target)
-    return {name: each.report(len(images)) for name, each in sums.items()}
+    return {name: each.report(count) for name, each in sums.items()}
 
 
 def check(

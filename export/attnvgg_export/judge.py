@@ -1,9 +1,11 @@
 """Judges the graphs that were written: against PyTorch, and on pictures held out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any
+
+import torch
 
 from attnvgg_bundle.manifest import Input
 from attnvgg_export import golden, held_out, parity
@@ -11,7 +13,7 @@ from attnvgg_export.formats import FORMATS, limit
 from attnvgg_export.graph import ExportGraph
 from attnvgg_export.held_out import Runner
 from attnvgg_export.writers import Written, reference
-from attnvgg_training.data import Dataset
+from attnvgg_training.data import Dataset, Split
 
 
 def compare(
@@ -44,13 +46,18 @@ def compare(
 def hold_out(written: Mapping[str, Written], dataset: Dataset) -> dict[str, dict[str, Any]]:
     """Scores the ONNX formats on the test split; raises HeldOutError where one loses too much."""
     runners: dict[str, Runner] = {n: w.runners[n] for n, w in written.items() if n != "torchscript"}
-    images, targets = dataset.test.images.numpy(), dataset.test.targets.numpy()
-    scores = held_out.measure(runners, "onnx", images, targets)
+    scores = held_out.measure(runners, "onnx", _batches(dataset.test))
     for name, score in scores.items():
         allowed = FORMATS[name].held_out
         if allowed is not None:
             held_out.check(name, score, scores["onnx"], allowed)
     return scores
+
+
+def _batches(split: Split) -> Iterator[held_out.Batch]:
+    """A split may be read as it is needed: never all of it at once."""
+    for indices in torch.arange(len(split)).split(held_out.BATCH):
+        yield split.pixels(indices).numpy(), split.targets[indices].numpy()
 
 
 def metrics(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

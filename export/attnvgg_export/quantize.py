@@ -14,18 +14,22 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from attnvgg_training.data import Split
 
 OPERATORS = ["Conv", "Relu", "MaxPool"]
 CALIBRATION_PICTURES = 512
 
 
-def sample(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Calibration pictures out of [N, H, W, 3], the same at every call."""
-    chosen = np.random.default_rng(0).permutation(len(pictures))[:CALIBRATION_PICTURES]
-    return pictures[np.sort(chosen)]
+def sample(split: Split) -> NDArray[np.uint8]:
+    """Calibration pictures [N, H, W, 3] out of a split, the same at every call."""
+    chosen = np.random.default_rng(0).permutation(len(split))[:CALIBRATION_PICTURES]
+    pixels: NDArray[np.uint8] = split.pixels(torch.from_numpy(np.sort(chosen))).numpy()
+    return pixels
 
 
 def quantize(source: Path, pictures: NDArray[np.uint8]) -> onnx.ModelProto:
@@ -47,12 +51,22 @@ def quantize(source: Path, pictures: NDArray[np.uint8]) -> onnx.ModelProto:
             _Pictures(pictures),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=OPERATORS,
+            nodes_to_exclude=_in_attention(onnx.load(str(prepared))),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
         return onnx.load(str(done))
+
+
+def _in_attention(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions that project local features: nothing but scores and sums follow."""
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.input[1].startswith("model.attention.")
+    ]
 
 
 class _Pictures(CalibrationDataReader):  # type: ignore[misc]

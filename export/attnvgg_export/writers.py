@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from attnvgg_bundle.manifest import Input
 from attnvgg_export import golden, onnx_graph, parity, quantize, torchscript
+from attnvgg_export.folding import halved
 from attnvgg_export.formats import FORMATS
-from attnvgg_export.graph import ExportGraph, halved, run
+from attnvgg_export.graph import ExportGraph, run
 from attnvgg_export.held_out import Runner
 
 

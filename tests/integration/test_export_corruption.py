@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from attnvgg_export import build as build_module
 from attnvgg_export import onnx_graph, quantize, torchscript, writers
 from attnvgg_export.build import build
 from attnvgg_export.errors import AxesError, HeldOutError
-from attnvgg_export.graph import ExportGraph, folded
-from attnvgg_training.vgg import AttentionVGG
+from attnvgg_export.folding import folded
+from attnvgg_export.formats import FORMATS, HeldOut
+from attnvgg_export.graph import ExportGraph
+from attnvgg_training.network import Network
 from support import ROOT, changed_checkpoint
 
 SHAPES = ROOT / "tests" / "data" / "shapes"
@@ -199,7 +202,7 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_left(
 def test_batch_norms_folded_wrongly_are_refused(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    def careless(model: AttentionVGG) -> AttentionVGG:
+    def careless(model: Network) -> Network:
         copy = folded(model)
         copy.head.affine.shift.zero_()  # type: ignore[operator, union-attr]
         return copy
@@ -253,13 +256,13 @@ def test_an_int8_graph_that_differs_is_refused(
 
 
 def test_an_int8_graph_that_looks_elsewhere_is_refused(
-    tiny_checkpoint: Path, tmp_path: Path
+    gentle_checkpoint: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    """The tiny network's peaky untrained maps do not survive 8 bits, and that is said."""
-    with pytest.raises(
-        HeldOutError, match="int8: the maps of conv10 look elsewhere on 24 held-out"
-    ):
-        build(tiny_checkpoint, tmp_path / "m" / "1", ["onnx", "int8"], SHAPES)
+    """No map survives 8 bits to the last digit."""
+    strict = replace(FORMATS["int8"], held_out=HeldOut(correlation=1.0, variation=0.0))
+    monkeypatch.setitem(FORMATS, "int8", strict)
+    with pytest.raises(HeldOutError, match="int8: the maps of conv7 look elsewhere on 24 held-out"):
+        build(gentle_checkpoint, tmp_path / "m" / "1", ["onnx", "int8"], SHAPES)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,11 +9,12 @@ from torch import nn
 
 from attnvgg_bundle.manifest import Input, Sizes
 from attnvgg_export import golden, onnx_graph, parity
+from attnvgg_export.folding import folded, halved
 from attnvgg_export.formats import limit
-from attnvgg_export.graph import ExportGraph, folded, halved, run, without_dead_weight
+from attnvgg_export.graph import ExportGraph, run
 from attnvgg_export.writers import reference
 from attnvgg_training import models
-from attnvgg_training.vgg import AttentionVGG
+from attnvgg_training.network import Network
 
 WIDTHS = (8, 12, 24, 32, 32)
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
@@ -30,7 +31,7 @@ CASES = [
 ]
 
 
-def network(name: str, normalisation: str = "softmax", **values: object) -> AttentionVGG:
+def network(name: str, normalisation: str = "softmax", **values: object) -> Network:
     torch.manual_seed(0)
     plan = {"widths": WIDTHS, "pools": (2, 7, 10, 13), "normalisation": normalisation, **values}
     model = models.build(models.ModelConfig(name, **plan), 3)  # type: ignore[arg-type]
@@ -42,7 +43,7 @@ def network(name: str, normalisation: str = "softmax", **values: object) -> Atte
     return model.eval()
 
 
-def graph_of(model: AttentionVGG) -> ExportGraph:
+def graph_of(model: Network) -> ExportGraph:
     return ExportGraph(model, MEAN, STD).eval()
 
 
@@ -52,7 +53,7 @@ def test_dead_weight_is_cut_and_live_weight_is_not(
 ) -> None:
     """And the exported graph computes what the whole network computes, in every case."""
     model = network(name, normalisation)
-    cut = without_dead_weight(model)
+    cut = model.cut()
     assert (cut is not model) == dead
     assert (cut.global_branch is None) == dead
     assert (models.parameters(cut) < models.parameters(model)) == dead
@@ -68,7 +69,7 @@ def test_dead_weight_is_cut_and_live_weight_is_not(
 
 def test_a_quarter_of_the_papers_network_is_dead() -> None:
     model = models.build(models.ModelConfig(), 10).eval()
-    cut = without_dead_weight(model)
+    cut = model.cut()
     assert models.parameters(model) / 1e6 == pytest.approx(19.85, abs=0.005)
     assert models.parameters(cut) / 1e6 == pytest.approx(14.74, abs=0.005)
 
@@ -77,7 +78,7 @@ def test_a_quarter_of_the_papers_network_is_dead() -> None:
 def test_no_batch_norm_is_left(name: str) -> None:
     """dp projects g to the channels of each level with a batch norm of its own."""
     model = network(name)
-    light = folded(without_dead_weight(model))
+    light = folded(model.cut())
     norms = (nn.BatchNorm1d, nn.BatchNorm2d)
     assert not [m for m in light.modules() if isinstance(m, norms)]
     assert [m for m in model.modules() if isinstance(m, norms)]  # the original keeps its own
@@ -87,7 +88,7 @@ def test_no_batch_norm_is_left(name: str) -> None:
 
 def test_only_convolutions_are_float16() -> None:
     for name in ("VGG-att3-concat-pc", "VGG-control"):
-        light = folded(without_dead_weight(network(name)))
+        light = folded(network(name).cut())
         half = halved(light)
         assert {p.dtype for p in half.units.parameters()} == {torch.float16}
         assert {p.dtype for p in half.head.parameters()} == {torch.float32}
@@ -100,9 +101,9 @@ def test_only_convolutions_are_float16() -> None:
 @pytest.mark.parametrize("pools", [(2, 7, 10, 13), (7, 10, 13, 14, 15)])
 def test_other_sizes_follow_the_pools(pools: tuple[int, ...]) -> None:
     model = network("VGG-att3-concat-pc", pools=pools)
-    light = without_dead_weight(model)
+    light = model.cut()
     assert model.multiple == 2 ** len(pools)
-    assert light.multiple == light.trunk.stride(13)
+    assert light.multiple == light.strides["conv13"]
     spec = Input(32, 32, "stretch", "bicubic", sizes=Sizes(light.multiple, 64, light.multiple))
     session = golden.session_of(
         onnx_graph.export(graph_of(folded(light)), spec).SerializeToString()
@@ -112,14 +113,13 @@ def test_other_sizes_follow_the_pools(pools: tuple[int, ...]) -> None:
         expected = reference(graph_of(light), image)
         found = golden.run(session, image)
         parity.compare(expected, found, limit("onnx", "softmax"), f"{size}")
-        for level in (7, 10, 13):
-            stride = light.trunk.stride(level)
-            grid = found[f"attention_conv{level}"].shape[1:]
+        for level, stride in light.strides.items():
+            grid = found[f"attention_{level}"].shape[1:]
             assert grid == (size[0] // stride, size[1] // stride)
 
 
 def test_free_axes_have_names_and_fixed_ones_numbers() -> None:
-    light = graph_of(folded(without_dead_weight(network("VGG-att2-concat-pc"))))
+    light = graph_of(folded(network("VGG-att2-concat-pc").cut()))
     free = onnx_graph.export(light, Input(32, 32, "stretch", "bicubic", sizes=Sizes(8, 64, 8)))
     fixed = onnx_graph.export(light, SPEC)
 

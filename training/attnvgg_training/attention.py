@@ -10,9 +10,14 @@ normalisation that ignores a constant (softmax, sparsemax, the choice of the max
 then changes neither the map, nor the attended feature, nor the logits, and the estimator can be
 built without g as the same function with fewer weights. Under dp, and under sigmoid, g matters.
 
+Where l and g differ in channels, the paper projects g to those of l; the popular port (SaoYan's)
+projects l to those of g, and what is attended to is the projected l.
+
 Against the official code (github.com/saumya-jetley/cd_ICLR18_LearnToPayAttention): u has no bias,
 which softmax ignores too, and starts at zero, so that every map starts uniform; the official u
-starts at N(0, sqrt 2), where a few positions take everything before anything is learned.
+starts at N(0, sqrt 2), where a few positions take everything before anything is learned
+(initialisation.py has both). The official code averages gradients where branches merge, l and g;
+here they add up, as the derivative has it.
 """
 
 from collections.abc import Callable
@@ -25,6 +30,8 @@ from torch.nn import functional as F
 
 Compatibility = Literal["pc", "dp"]
 Normalisation = Literal["softmax", "sparsemax", "sigmoid", "one-hot"]
+Projection = Literal["g-to-l", "l-to-g"]
+Normalise = Callable[[Tensor], Tensor]
 
 
 class Attended(NamedTuple):
@@ -45,10 +52,14 @@ class AttentionEstimator(nn.Module):
     Args:
         channels: C of the local features.
         global_channels: D of the global feature, or None to score `<u, l>` alone (pc only). Where
-            D is not C, g is projected to C as in the official code: BN, ReLU, dropout, linear.
+            D is not `lifted`, g is projected to it as in the official code: BN, ReLU, dropout,
+            linear.
         dropout: of the projection.
         compatibility: pc or dp.
         normalisation: sigmoid averages a * l over the positions, the others sum it.
+        lifted: channels to which l is projected first, by a 1x1 convolution without bias; C itself
+            for none.
+        initial_scale: standard deviation of u at the start.
     """
 
     def __init__(
@@ -58,39 +69,88 @@ class AttentionEstimator(nn.Module):
         dropout: float,
         compatibility: Compatibility = "pc",
         normalisation: Normalisation = "softmax",
+        lifted: int | None = None,
+        initial_scale: float = 0.0,
     ) -> None:
         super().__init__()
         self.normalisation = normalisation
-        self.u = nn.Parameter(torch.zeros(channels)) if compatibility == "pc" else None
+        self.lifted = lifted or channels
+        self.lift: nn.Module = nn.Identity()
+        if self.lifted != channels:
+            self.lift = nn.Conv2d(channels, self.lifted, 1, bias=False)
+            nn.init.kaiming_normal_(self.lift.weight, mode="fan_out")
+        start = (
+            initial_scale * torch.randn(self.lifted) if initial_scale else torch.zeros(self.lifted)
+        )
+        self.u = nn.Parameter(start) if compatibility == "pc" else None
         self.project: nn.Module = nn.Identity()
-        if global_channels is not None and global_channels != channels:
+        if global_channels is not None and global_channels != self.lifted:
             self.project = nn.Sequential(
                 nn.BatchNorm1d(global_channels),
                 nn.ReLU(),
                 nn.Dropout(dropout),
-                nn.Linear(global_channels, channels),
+                nn.Linear(global_channels, self.lifted),
             )
 
     def forward(self, local: Tensor, g: Tensor | None) -> Attended:
         """local: l, [B, C, h, w]. g: [B, D] or None. All of it runs in float32, under autocast too:
-        in bfloat16 scores of 30 have steps of 0.125."""
-        height, width = local.shape[-2:]
-        features = local.flatten(2).float()  # [B, C, h*w]
-        projected = None if g is None else self.project(g).float()
+        in bfloat16 scores of 30 have steps of 0.125. In float64 it stays in float64."""
+        lifted = self.lift(local)
+        precision = torch.promote_types(lifted.dtype, torch.float32)
+        projected = None if g is None else self.project(g).to(precision)
         with _no_autocast(local.device.type):
-            a = NORMALISE[self.normalisation](self._scores(features, projected))
-            attended = (features @ a.unsqueeze(-1)).squeeze(-1)
+            feature, a = self._attend(lifted, projected, precision)
         if self.normalisation == "sigmoid":
-            attended = attended / (height * width)
-        return Attended(attended, a.unflatten(1, (height, width)))
+            feature = feature / (local.shape[-2] * local.shape[-1])
+        return Attended(feature, a.unflatten(1, local.shape[-2:]))
 
-    def _scores(self, features: Tensor, projected: Tensor | None) -> Tensor:
-        """c, [B, h*w]; `projected` is g in the channels of this level."""
+    def _attend(self, local: Tensor, g: Tensor | None, precision: torch.dtype) -> Attended:
+        """-> g_a, [B, C], and a flat, [B, h*w]; `g` is in the channels of `local`."""
+        attend = attend_by_position if self.training else attend_by_channel
+        normalise = NORMALISE[self.normalisation]
         if self.u is None:
-            assert projected is not None  # dp is never built without g
-            return (projected.unsqueeze(1) @ features).squeeze(1)
-        scored = features if projected is None else features + projected.unsqueeze(-1)
-        return self.u.float() @ scored
+            assert g is not None  # dp is never built without g
+            return attend(local.to(precision), g, normalise)
+        u = self.u.to(precision)
+        if g is None:
+            return attend(local.to(precision), u, normalise)
+        constant = (g @ u).unsqueeze(-1)  # <u, l + g> is <u, l> + <u, g>
+        return attend(local.to(precision), u, lambda scores: normalise(scores + constant))
+
+
+def attend_by_channel(local: Tensor, w: Tensor, normalise: Normalise) -> Attended:
+    """Scores, map and attended feature, as they are exported: matrix products over [B, C, h*w].
+
+    ONNX Runtime runs them on all threads, as it does not run einsum or sums of products.
+
+    Args:
+        local: [B, C, h, w], float32 or more.
+        w: what positions are scored against, [C], or [B, C] where each picture has its own.
+        normalise: scores [B, h*w] -> map.
+
+    Returns:
+        g_a, [B, C], and a flat, [B, h*w].
+    """
+    features = local.flatten(2)
+    scores = w @ features if w.ndim == 1 else (w.unsqueeze(1) @ features).squeeze(1)
+    a = normalise(scores)
+    return Attended((features @ a.unsqueeze(-1)).squeeze(-1), a)
+
+
+def attend_by_position(local: Tensor, w: Tensor, normalise: Normalise) -> Attended:
+    """The same function in the form that trains fast, over [B, h*w, C].
+
+    In channels_last that is how the features lie in memory already. Eager, matrix products are
+    faster; compiled, sums of products are, as they fuse with the conversion to float32 and with
+    each other, so that no float32 copy of the features is made.
+    """
+    features = local.permute(0, 2, 3, 1).flatten(1, 2)
+    if torch.compiler.is_compiling():
+        a = normalise((features * w.unsqueeze(-2)).sum(-1))
+        return Attended((features * a.unsqueeze(-1)).sum(1), a)
+    scores = features @ w if w.ndim == 1 else (features @ w.unsqueeze(-1)).squeeze(-1)
+    a = normalise(scores)
+    return Attended((a.unsqueeze(1) @ features).squeeze(1), a)
 
 
 def _no_autocast(device: str) -> AbstractContextManager[None]:
@@ -106,7 +166,7 @@ def sparsemax(scores: Tensor) -> Tensor:
     """
     ordered = scores.sort(dim=-1, descending=True).values
     rank = torch.ones_like(ordered).cumsum(-1)
-    support = (1 + rank * ordered > ordered.cumsum(-1)).float()
+    support = (1 + rank * ordered > ordered.cumsum(-1)).to(scores.dtype)
     threshold = ((ordered * support).sum(-1) - 1) / support.sum(-1)
     return (scores - threshold.unsqueeze(-1)).clamp_min(0)
 
@@ -114,14 +174,14 @@ def sparsemax(scores: Tensor) -> Tensor:
 def one_hot(scores: Tensor) -> Tensor:
     """1 at the maximum, [B, N] -> [B, N]; backwards it is softmax (straight-through)."""
     positions = torch.arange(scores.shape[-1], device=scores.device)
-    hard = (positions == scores.argmax(-1, keepdim=True)).float()
+    hard = (positions == scores.argmax(-1, keepdim=True)).to(scores.dtype)
     if not torch.is_grad_enabled():
         return hard
     soft = scores.softmax(-1)
     return hard + (soft - soft.detach())
 
 
-NORMALISE: dict[str, Callable[[Tensor], Tensor]] = {
+NORMALISE: dict[str, Normalise] = {
     "softmax": lambda scores: scores.softmax(-1),
     "sparsemax": sparsemax,
     "sigmoid": torch.sigmoid,

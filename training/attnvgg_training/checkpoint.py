@@ -1,19 +1,21 @@
 """Checkpoints on disk: RUN/epoch-NNNN/, with RUN/last and RUN/best pointing at two of them.
 
 A checkpoint is written into a folder beside its place and renamed, so that a folder named
-epoch-NNNN is always whole; the links are swapped by rename as well. It holds
+epoch-NNNN is always whole; the links are swapped by rename as well (files.py). It holds
 
     model.safetensors    the weights to use: the averaged ones where averaging is on
     checkpoint.json      everything else that rebuilds the network, and where it came from
     training-state.pt    for resume only; read with weights_only, so nothing in it can run
 
+A save within an epoch is RUN/epoch-NNNN-step-SSSSSS/: the epoch in progress and the steps done.
+RUN/last points to it until the epoch's own takes its place; its weights are not tested.
 No pickle that could execute is ever read.
 """
 
 import io
 import json
-import os
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass, field
@@ -28,11 +30,28 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from attnvgg_training import files
 from attnvgg_training.config import Config
 from attnvgg_training.errors import CheckpointError, TrainingError
+from attnvgg_training.files import point
 from attnvgg_training.models import build
+from attnvgg_training.network import Network
 from attnvgg_training.recipes import from_dict
-from attnvgg_training.vgg import AttentionVGG
+
+__all__ = [
+    "RECORD",
+    "SCHEMA_VERSION",
+    "STATE",
+    "WEIGHTS",
+    "Record",
+    "load_model",
+    "load_state",
+    "point",
+    "provenance",
+    "prune",
+    "read",
+    "save",
+]
 
 SCHEMA_VERSION = 1
 WEIGHTS, RECORD, STATE = "model.safetensors", "checkpoint.json", "training-state.pt"
@@ -54,7 +73,12 @@ def provenance() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Record:
-    """checkpoint.json. mean and std: of the training pictures, a channel each, from 0 to 1."""
+    """checkpoint.json.
+
+    mean, std: of the training pictures, a channel each, from 0 to 1.
+    metrics: of the epoch; of a save within an epoch only how far it is.
+    initialised_from: what tells the checkpoint from others that the run started from, if it did.
+    """
 
     config: Config
     labels: tuple[str, ...]
@@ -63,6 +87,7 @@ class Record:
     metrics: dict[str, Any]
     data: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=provenance)
+    initialised_from: dict[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -72,42 +97,46 @@ class Record:
 
 
 def save(
-    run: Path, epoch: int, weights: dict[str, Tensor], record: Record, state: dict[str, Any]
+    run: Path,
+    epoch: int,
+    weights: dict[str, Tensor],
+    record: Record,
+    state: dict[str, Any],
+    step: int | None = None,
 ) -> Path:
-    """Writes RUN/epoch-NNNN whole or not at all, and points RUN/last at it."""
-    final = run / f"epoch-{epoch:04d}"
-    partial = run / f".epoch-{epoch:04d}.tmp-{os.getpid()}"
+    """Writes RUN/epoch-NNNN whole or not at all, and points RUN/last at it.
+
+    Args:
+        step: of an epoch in progress, the steps done.
+
+    Raises:
+        CheckpointError: there is no room for it; the checkpoints before are as they were.
+    """
+    final = run / (f"epoch-{epoch:04d}" + (f"-step-{step:06d}" if step is not None else ""))
+    # Serialised first and written by Python: a full disk is an OSError, whoever serialised.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    contents: dict[str, files.Content] = {
+        WEIGHTS: serialize({k: v.contiguous() for k, v in weights.items()}),
+        STATE: buffer.getbuffer(),
+        RECORD: record.to_json().encode(),
+    }
     try:
-        partial.mkdir(parents=True)
-        # Serialised first and written by Python: a full disk is an OSError, whoever serialised.
-        (partial / WEIGHTS).write_bytes(serialize({k: v.contiguous() for k, v in weights.items()}))
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        (partial / STATE).write_bytes(buffer.getbuffer())
-        (partial / RECORD).write_text(record.to_json(), encoding="utf-8")
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    point(run / "last", final)
+        files.write_folder(final, contents)
+        point(run / "last", final)
+    except OSError as error:
+        raise CheckpointError(_unwritten(final, contents, error)) from error
     return final
 
 
-def point(link: Path, target: Path) -> None:
-    """Makes `link` a symlink to a checkpoint beside it, by rename."""
-    fresh = link.with_name(f".{link.name}.tmp-{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target.name)
-    fresh.replace(link)
-
-
 def prune(run: Path, keep: int) -> None:
-    """Deletes all but the newest `keep` epochs and the best one."""
-    best = (run / "best").resolve()
-    for old in sorted(run.glob("epoch-*"))[:-keep]:
-        if old.resolve() != best:
-            shutil.rmtree(old)
+    """Deletes all but the newest `keep` epochs and what RUN/last and RUN/best point at."""
+    linked = {(run / link).resolve() for link in ("last", "best")}
+    epochs = [path for path in run.glob("epoch-*") if re.fullmatch(r"epoch-\d+", path.name)]
+    newest = sorted(epochs, key=lambda path: int(path.name.split("-")[1]))[-keep:]
+    for old in run.glob("epoch-*"):
+        if old not in newest and old.resolve() not in linked:
+            files.remove(old)
 
 
 def read(folder: Path) -> Record:
@@ -128,6 +157,7 @@ def read(folder: Path) -> Record:
             config=from_dict(values["config"]),
             labels=tuple(values["labels"]),
             **{k: values[k] for k in ("mean", "std", "metrics", "data", "provenance")},
+            initialised_from=values.get("initialised_from"),
         )
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is no checkpoint: it has no {RECORD}") from None
@@ -144,7 +174,7 @@ def read(folder: Path) -> Record:
         raise CheckpointError(f"{path} cannot be read: {error!r}") from error
 
 
-def load_model(folder: Path) -> tuple[AttentionVGG, Record]:
+def load_model(folder: Path) -> tuple[Network, Record]:
     """Rebuilds a checkpoint's network with its weights, in evaluation mode.
 
     Raises:
@@ -179,6 +209,17 @@ def load_state(folder: Path) -> dict[str, Any]:
     except Exception as error:  # torch.load raises nearly anything for a damaged file
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     return state
+
+
+def _unwritten(folder: Path, contents: dict[str, files.Content], error: OSError) -> str:
+    need = sum(memoryview(each).nbytes for each in contents.values()) / 1e6
+    free = shutil.disk_usage(folder.parent).free / 1e6 if folder.parent.is_dir() else 0
+    last = folder.parent / "last"
+    kept = f"{last} is still {last.readlink()}" if last.is_symlink() else "nothing was saved before"
+    return (
+        f"{folder} cannot be written: {error.strerror or error}; it needs {need:.1f} MB, and "
+        f"{free:.1f} MB are free there; {kept}"
+    )
 
 
 def _version(name: str) -> str | None:

@@ -14,11 +14,18 @@ def evaluate() -> int:
     return _run("attnvgg-evaluate", "attnvgg_training.evaluation.cli")
 
 
+def convert() -> int:
+    """attnvgg-convert."""
+    return _run("attnvgg-convert", "attnvgg_training.convert")
+
+
 def _run(command: str, module: str) -> int:
     try:
         main = import_module(module).main
     except ModuleNotFoundError as error:
         sys.stderr.write(f"{command}: {error}; pip install 'attnvgg[train]'\n")
         return 2
+    except KeyboardInterrupt:  # torch takes seconds to import
+        return 130
     code: int = main()
     return code

@@ -30,6 +30,12 @@ class DataConfig:
     the first where they need 2 GiB or less"""
     skip_unreadable: bool = False
     """leave out pictures that cannot be read, with a warning for each, instead of stopping"""
+    crop_to_box: bool = False
+    """cut pictures to the box around their object, where the data set has boxes (CUB-200-2011)"""
+    image_column: str = ""
+    """of a parquet file: the pictures; found by its type where it is not given"""
+    label_column: str = ""
+    """of a parquet file: the classes; found by its type where it is not given"""
     flip: bool = True
     """mirror every picture in every other epoch"""
     shift: int = 4

@@ -4,7 +4,8 @@ TrainingError (ValueError)
 ├── ConfigError      a setting is wrong; the message names the flag, the value and the range
 ├── DataError        a data set is missing, empty, or does not fit the network
 ├── CheckpointError  a checkpoint cannot be read, or belongs to something else
-└── DivergedError    the loss is no longer a number
+├── DivergedError    the loss is no longer a number
+└── OtherProcessError  another process of the same run has failed, and says why
 """
 
 
@@ -26,3 +27,7 @@ class CheckpointError(TrainingError):
 
 class DivergedError(TrainingError):
     """The loss is no longer a number."""
+
+
+class OtherProcessError(TrainingError):
+    """Another process of the same run has failed, and says why."""

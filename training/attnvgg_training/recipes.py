@@ -6,6 +6,7 @@ flag --label-smoothing. The text below a field is its help.
 
 import ast
 import inspect
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -51,8 +52,28 @@ def flags() -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for kind in SECTIONS.values():
         for f in fields(kind):
-            found[f.name] = (_field_help(kind)[f.name], str(f.default))
+            found[f.name] = (_field_help(kind)[f.name], as_flag(f.default))
     return found
+
+
+def as_flag(value: Any) -> str:
+    """A value as it is written behind its flag."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def table() -> str:
+    """The settings as docs/training.md has them, a Markdown table a section."""
+    lines: list[str] = []
+    for section, kind in SECTIONS.items():
+        helps = _field_help(kind)
+        lines += [f"| `[{section}]` | default | meaning |", "|---|---|---|"]
+        for f in fields(kind):  # JSON writes these values as TOML does
+            text = " ".join(helps[f.name].split())
+            lines.append(f"| `{f.name}` | `{json.dumps(f.default)}` | {text} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _section(kind: type, name: str, values: Any, overrides: Mapping[str, str]) -> Any:

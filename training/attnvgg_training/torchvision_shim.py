@@ -1,4 +1,4 @@
-"""torchvision's data sets beside a CPU build of torch.
+"""torchvision's data sets and transforms beside a CPU build of torch.
 
 PyPI has torchvision only with CUDA operators. Beside a CPU torch they fail to load, and
 `import torchvision` then stops at registering its own `nms` (torchvision/_meta_registrations.py).
@@ -15,5 +15,6 @@ if torch.version.cuda is None:
         _LIBRARY.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 from torchvision import datasets
+from torchvision.transforms import v2
 
-__all__ = ["datasets"]
+__all__ = ["datasets", "v2"]

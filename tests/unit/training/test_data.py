@@ -1,7 +1,6 @@
-"""Pictures come from folders or from CIFAR-100, and augmentation is a function of its inputs."""
+"""Class folders become pictures and targets, as the gateway would read them."""
 
 import hashlib
-import pickle
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from attnvgg_bundle.preprocess import decode, fit
 from attnvgg_training import data
 from attnvgg_training.config import DataConfig
 from attnvgg_training.errors import DataError
+from tiny_pictures import png, write
 
 SHAPES = Path(__file__).parents[2] / "data" / "shapes"
 
@@ -81,7 +81,7 @@ def test_an_empty_class_is_named(folder: Path) -> None:
 
 def test_splits_with_other_classes_are_refused(folder: Path) -> None:
     shutil.rmtree(folder / "test" / "circle")
-    with pytest.raises(DataError, match="different classes"):
+    with pytest.raises(DataError, match=r"different classes.*: only .*train has circle"):
         data.load(folder, DataConfig())
 
 
@@ -89,86 +89,6 @@ def test_no_folder_and_no_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no folder"):
         data.load(tmp_path / "none", DataConfig())
     with pytest.raises(DataError, match="holds 0 class folders"):
-        data.load(tmp_path, DataConfig())
-
-
-def test_augmentation_is_a_function_of_seed_epoch_and_picture() -> None:
-    split = data.load(SHAPES, DataConfig()).train
-
-    def epoch(seed: int, number: int, size: int) -> dict[int, bytes]:
-        order = data.epoch_order(len(split), seed, number)
-        pictures = torch.cat([x for x, _ in data.batches(split, size, DataConfig(), seed, number)])
-        return {int(i): p.numpy().tobytes() for i, p in zip(order, pictures, strict=False)}
-
-    first = epoch(0, 1, 8)
-    assert len(first) == 72
-    assert epoch(0, 1, 12) == first
-    assert epoch(0, 2, 8) != first
-    assert epoch(1, 1, 8) != first
-
-
-def test_the_order_is_another_in_every_epoch_and_with_every_seed() -> None:
-    orders = {tuple(data.epoch_order(50, *each).tolist()) for each in ((0, 1), (0, 2), (1, 1))}
-    assert len(orders) == 3
-    assert all(sorted(order) == list(range(50)) for order in orders)
-
-
-def test_every_picture_is_mirrored_in_every_other_epoch() -> None:
-    split = data.load(SHAPES, DataConfig()).train
-    config = DataConfig(shift=0)
-    mirrored = []
-    for number in (1, 2, 3):
-        order = data.epoch_order(len(split), 0, number)
-        pictures = torch.cat([x for x, _ in data.batches(split, 8, config, 0, number)])
-        back = pictures[order.argsort()]
-        same = (back == split.images).flatten(1).all(1)
-        flipped = (back == split.images.flip(2)).flatten(1).all(1)
-        assert (same | flipped).all()
-        mirrored.append(flipped)
-    assert torch.equal(mirrored[0], ~mirrored[1])
-    assert torch.equal(mirrored[0], mirrored[2])
-    assert 10 < mirrored[0].sum() < 62
-
-
-def test_a_shift_moves_the_picture_and_reflects_its_border() -> None:
-    image = torch.arange(16, dtype=torch.uint8).view(1, 4, 4, 1).expand(1, 4, 4, 3)
-    moved = data.augment(image, torch.tensor([False]), torch.tensor([[1, -2]]))
-    expected = np.pad(image[0, :, :, 0].numpy(), 2, mode="reflect")[3:7, 0:4]
-    assert np.array_equal(moved[0, :, :, 0].numpy(), expected)
-
-
-def test_cifar100_of_the_published_format_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from attnvgg_training.torchvision_shim import datasets
-
-    root = tmp_path / "cifar-100-python"
-    root.mkdir()
-    rng = np.random.default_rng(0)
-    files = {}
-    for name in ("train", "test"):
-        pixels = rng.integers(0, 256, (6, 3072), dtype=np.uint8)
-        body = pickle.dumps({"data": pixels, "fine_labels": [0, 1, 2, 0, 1, 2]})
-        files[name] = (pixels, body)
-        (root / name).write_bytes(body)
-    (root / "meta").write_bytes(pickle.dumps({"fine_label_names": ["ant", "bee", "cow"]}))
-    # torchvision unpickles only files whose md5 it knows: name those of this miniature.
-    for name, attribute in (("train", "train_list"), ("test", "test_list")):
-        md5 = hashlib.md5(files[name][1]).hexdigest()
-        monkeypatch.setattr(datasets.CIFAR100, attribute, [[name, md5]])
-    md5 = hashlib.md5((root / "meta").read_bytes()).hexdigest()
-    meta = {"filename": "meta", "key": "fine_label_names", "md5": md5}
-    monkeypatch.setattr(datasets.CIFAR100, "meta", meta)
-
-    dataset = data.load(tmp_path, DataConfig())
-    assert dataset.labels == ("ant", "bee", "cow")
-    planes = files["train"][0].reshape(6, 3, 32, 32)
-    assert np.array_equal(dataset.train.images.numpy(), planes.transpose(0, 2, 3, 1))
-    mean, _ = dataset.statistics()
-    assert np.allclose(mean, planes.mean((0, 2, 3)) / 255)
-
-    (root / "train").write_bytes(files["train"][1] + b"x")
-    with pytest.raises(DataError, match="not the published data set"):
         data.load(tmp_path, DataConfig())
 
 
@@ -180,3 +100,82 @@ def test_a_photo_is_decoded_upright(folder: Path) -> None:
     Image.fromarray(pixels).save(target, exif=exif)
     dataset = data.load(folder, DataConfig())
     assert np.array_equal(dataset.train.images[0].numpy(), pixels[::-1, ::-1])
+
+
+def test_fingerprints_are_those_of_earlier_versions() -> None:
+    """A resumed run compares its own with one that an older version wrote."""
+    digest = hashlib.sha256(b"circle\nsquare\ntriangle")
+    dataset = data.load(SHAPES, DataConfig())
+    for split in (dataset.train, dataset.test):
+        digest.update(split.images.numpy().tobytes() + split.targets.numpy().tobytes())
+    assert dataset.fingerprint() == digest.hexdigest()
+
+
+def test_pictures_count_at_any_depth_below_their_class(folder: Path) -> None:
+    nested = folder / "train" / "circle" / "camera" / "one"
+    nested.mkdir(parents=True)
+    shutil.move(folder / "train" / "circle" / "05.png", nested / "00.PNG")
+    dataset = data.load(folder, DataConfig())
+    assert dataset.train.targets.bincount().tolist() == [24, 24, 24]
+    order = dataset.train.images[[5, 22, 23]]
+    whole = data.load(SHAPES, DataConfig()).train.images
+    assert torch.equal(order, whole[[6, 23, 5]])  # in the order of their paths
+
+
+def test_hidden_files_and_folders_are_nobodys_pictures(folder: Path) -> None:
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    (folder / "train" / "__MACOSX").mkdir()
+    (folder / "train" / "circle" / "._00.png").write_bytes(b"macOS")
+    (folder / "train" / "circle" / ".cache").mkdir()
+    shutil.copy(folder / "train/circle/00.png", folder / "train/circle/.cache/00.png")
+    before = data.load(SHAPES, DataConfig()).fingerprint()
+    assert data.load(folder, DataConfig()).fingerprint() == before
+
+
+def test_files_of_other_kinds_are_counted_in_a_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.bmp", "b.BMP", "notes.txt"):
+        (folder / "train" / "square" / name).write_bytes(b"x")
+    data.load(folder, DataConfig())
+    assert "left out files that are not .jpeg, .jpg, .png, .webp: 2 .bmp, 1 .txt" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_the_test_split_has_other_names_too(folder: Path, name: str) -> None:
+    (folder / "test").rename(folder / name)
+    assert len(data.load(folder, DataConfig()).test) == 24
+
+
+def test_train_alone_is_held_out_from(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    shutil.rmtree(folder / "test")
+    dataset = data.load(folder, DataConfig(holdout=0.25))
+    assert (len(dataset.train), len(dataset.test)) == (54, 18)
+    assert "has no test split: 0.25 of each class is held out" in caplog.text
+
+
+def test_a_class_of_one_picture_cannot_be_held_out_from(tmp_path: Path) -> None:
+    write(tmp_path, {"ant/0.png": png(0), "ant/1.png": png(1), "bee/0.png": png(2)})
+    with pytest.raises(DataError, match=r"class 'bee' has only .*0\.png; without a test split"):
+        data.load(tmp_path, DataConfig())
+
+
+def test_labels_are_those_of_the_checkpoint_or_refused() -> None:
+    assert len(data.load(SHAPES, DataConfig(), ("circle", "square", "triangle")).train) == 72
+    with pytest.raises(DataError, match="circle, square, triangle; the checkpoint knows cat, dog"):
+        data.load(SHAPES, DataConfig(), ("cat", "dog"))
+
+
+def test_the_order_of_the_classes_is_the_checkpoints(folder: Path) -> None:
+    before = data.load(folder, DataConfig())
+    labels = ("triangle", "circle", "square")
+    after = data.load(folder, DataConfig(), labels)
+    assert after.labels == labels
+    for one, other in ((before.train, after.train), (before.test, after.test)):
+        names = [before.labels[target] for target in one.targets]
+        assert [labels[target] for target in other.targets] == names
+    assert torch.equal(before.train.images, after.train.images)
+    shutil.rmtree(folder / "test")
+    held = data.load(folder, DataConfig()).test
+    assert torch.equal(data.load(folder, DataConfig(), labels).test.images, held.images)

@@ -1,1 +1,1 @@
-"""Evidence about a trained network: how often it is right, and how sure that figure is."""
+"""Evidence about a trained network: how often it is right, where it looks, how sure that is."""

@@ -1,0 +1,75 @@
+"""The optimizers, and which weights they change.
+
+Weight decay is on matrices and kernels alone unless decay_all is set: batch norm, biases and u
+decide scale, not capacity. The official code decays everything.
+
+Weights that no output depends on (g under pc with softmax: attention.py) get a gradient that is
+nothing but rounding noise, about 1e-5 of a live one. SGD moves them by as little, and weight decay
+shrinks them, which is what the authors saw. AdamW divides a gradient by its own size and would
+make full steps out of the noise, so there such weights are left out and stay as they start.
+
+Dampening: torch's SGD, like the Lua one of the official code, puts the first gradient undampened
+into the momentum, where it counts ten times at a dampening of 0.9: the gradient of random weights,
+for the length of the momentum. Here the momentum starts at zero, so that lr 1 with dampening 0.9 is
+lr 0.1 without.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from attnvgg_training.config import TrainConfig
+from attnvgg_training.network import Network
+
+log = logging.getLogger(__name__)
+Named = dict[str, nn.Parameter]
+
+
+def optimizer(model: Network, train: TrainConfig) -> Optimizer:
+    """Over the weights of a network; the learning rate is set before every step."""
+    if train.optimizer == "sgd":
+        return _sgd(dict(model.named_parameters()), train)
+    alive, dead = living(model)
+    if dead:
+        count = sum(p.numel() for p in dead.values())
+        log.info("AdamW leaves out %d weights that no output depends on", count)
+    # One kernel for all weights, on a device where starting kernels is what takes the time.
+    fused = next(model.parameters()).is_cuda
+    return AdamW(_groups(alive, train), lr=train.lr, fused=fused)
+
+
+def living(model: Network) -> tuple[Named, Named]:
+    """By name the weights that an output depends on, and those that none does."""
+    named = dict(model.named_parameters())
+    if model.g_matters:
+        return named, {}
+    kept = {name for name, _ in model.cut().named_parameters()}
+    alive = {name: p for name, p in named.items() if name in kept}
+    return alive, {name: p for name, p in named.items() if name not in kept}
+
+
+def _sgd(named: Named, train: TrainConfig) -> SGD:
+    built = SGD(
+        _groups(named, train),
+        lr=train.lr,
+        momentum=train.momentum,
+        dampening=train.dampening,
+        nesterov=train.nesterov,
+    )
+    if train.dampening:
+        for parameter in named.values():
+            built.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return built
+
+
+def _groups(named: Named, train: TrainConfig) -> list[dict[str, Any]]:
+    """Two groups: the weights that decay, and the rest."""
+    decaying = [p for p in named.values() if train.decay_all or p.ndim > 1]
+    others = [p for p in named.values() if not (train.decay_all or p.ndim > 1)]
+    return [
+        {"params": decaying, "weight_decay": train.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
