@@ -1,12 +1,17 @@
 """Small pictures for tests of data sets: each is a function of a number, and no two are equal."""
 
 import io
+import multiprocessing
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+if TYPE_CHECKING:
+    from attnvgg_training.data import Split
 
 
 def pixels(seed: int, height: int = 8, width: int = 8) -> NDArray[np.uint8]:
@@ -38,3 +43,10 @@ def class_folders(root: Path, train: int = 3, test: int = 2) -> Path:
                 seed = 1000 * first + number + (500 if split == "test" else 0)
                 write(root, {f"{split}/{label}/{number}.png": png(seed)})
     return root
+
+
+def put_sum(split: "Split", queue: "multiprocessing.Queue[int]") -> None:
+    """Sums all pixels in another process, which must be able to import this by name."""
+    import torch
+
+    queue.put(int(split.pixels(torch.arange(len(split))).sum()))

@@ -73,7 +73,7 @@ def train(request: Request, world: World) -> End:
         # Early where there is something to lock: reading data may take minutes. A folder that is
         # not there is made when nothing can be wrong any more.
         alone(world, lambda: _started(request, world, lock if request.run.exists() else None))
-        dataset = alone(world, lambda: data.load(request.data, request.recipe.data))
+        dataset = _load(request, world)
         last = alone(world, lambda: _started(request, world, None))
         start = None if last else alone(world, lambda: _initial(request, dataset))
         origin = Origin(_facts(dataset), _identity(request, start))
@@ -132,6 +132,18 @@ def alone(world: World, action: Callable[[], T]) -> T:
     if error is not None and int(failed.argmax()) == world.rank:
         raise error
     raise OtherProcessError("another process of this run has failed; it says why")
+
+
+def _load(request: Request, world: World) -> Dataset:
+    """The first process reads the data, the others after it: what it downloads, unpacks and
+    surveys is there for them."""
+
+    def load() -> Dataset:
+        return data.load(request.data, request.recipe.data)
+
+    first = alone(world, load if world.first else lambda: None)
+    rest = alone(world, (lambda: None) if world.first else load)
+    return first or rest  # type: ignore[return-value]
 
 
 def _started(request: Request, world: World, lock: Lock | None) -> Path | None:

@@ -14,7 +14,7 @@ from attnvgg_training import data
 from attnvgg_training.config import DataConfig
 from attnvgg_training.data import FileSplit, MemorySplit, load, split, survey
 from attnvgg_training.errors import DataError
-from tiny_pictures import class_folders, png
+from tiny_pictures import class_folders, png, put_sum
 
 WORKERS = DataConfig(image_size=8, memory="workers")
 MEMORY = DataConfig(image_size=8, memory="device")
@@ -59,15 +59,11 @@ def test_a_held_out_part_of_files_is_the_one_of_memory(folder: Path) -> None:
     assert sorted(found) == sorted(known)
 
 
-def _sum(split: data.Split, queue: "multiprocessing.Queue[int]") -> None:
-    queue.put(int(split.pixels(torch.arange(len(split))).sum()))
-
-
 def test_a_spawned_process_reads_the_same(folder: Path) -> None:
     train = load(folder, WORKERS).train
     context = multiprocessing.get_context("spawn")
     queue: multiprocessing.Queue[int] = context.Queue()
-    process = context.Process(target=_sum, args=(train, queue))
+    process = context.Process(target=put_sum, args=(train, queue))
     process.start()
     try:
         assert queue.get(timeout=120) == int(train.pixels(torch.arange(12)).sum())
