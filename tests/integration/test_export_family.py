@@ -1,4 +1,4 @@
-"""Every network that has a name is exported, and computes in ONNX what it computes in PyTorch."""
+"""Networks of every kind are exported, and compute in ONNX what they compute in PyTorch."""
 
 from functools import partial
 from pathlib import Path
@@ -30,20 +30,23 @@ SPEC = Input(32, 32, "stretch", "bicubic")
 
 # Settings that change what is exported, each on a network that has them.
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "after": ("VGG-att3-concat-pc", {"tap": "after"}),
     "after, g": ("VGG-att2-concat-dp", {"tap": "after"}),
     "l to g": ("VGG-att3-concat-pc", {"projection": "l-to-g"}),
     "l to g, g": ("VGG-att3-indep-dp", {"projection": "l-to-g"}),
-    "sigmoid": ("VGG-att3-concat-pc", {"normalisation": "sigmoid"}),
     "sigmoid, indep": ("VGG-att2-indep-pc", {"normalisation": "sigmoid"}),
     "sigmoid, ResNet": ("ResNet-164-att2-concat-pc", {"normalisation": "sigmoid"}),
     "sparsemax, ResNet": ("ResNet-164-att2-indep-pc", {"normalisation": "sparsemax"}),
-    "no norm": ("VGG-att3-concat-pc", {"head_norm": False}),
     "no norm, indep": ("VGG-att3-indep-pc", {"head_norm": False}),
     "residual": ("VGG-att3-concat-pc", {"residual": True, "depths": (1, 1, 3, 1, 4, 1)}),
-    "residual, g": ("VGG-control", {"residual": True, "depths": (1, 1, 3, 1, 4, 1)}),
     "early pools": ("VGG-att3-concat-pc", {"pools": (1, 3, 4), "pool_sizes": (4, 2, 2)}),
 }
+
+# Seconds of torch.export each: of the VGGs with two levels one stands for all.
+NAMES = [
+    name
+    for name, entry in NETWORKS.items()
+    if entry.levels != 2 or entry.kind == "resnet" or name == "VGG-att2-concat-pc"
+]
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +82,7 @@ def exported(model: Network) -> tuple[onnx.ModelProto, Input]:
     return onnx_graph.export(graph_of(folded(model)), spec), spec
 
 
-@pytest.mark.parametrize("case", [*NETWORKS, *OPTIONS])
+@pytest.mark.parametrize("case", [*NAMES, *OPTIONS])
 def test_the_graph_computes_what_the_network_computes(case: str) -> None:
     name, settings = OPTIONS.get(case, (case, {}))
     model = network(name, **settings)
@@ -135,7 +138,7 @@ def test_indep_gives_the_mean_of_the_heads_probabilities(name: str) -> None:
     assert np.allclose(found["probabilities"], each.mean(0).numpy(), atol=1e-5)
 
 
-HALVES = ["after, g", "l to g", "residual", "sigmoid, indep", "no norm, indep", "sigmoid, ResNet"]
+HALVES = ["after, g", "l to g", "residual", "no norm, indep", "sigmoid, ResNet"]
 
 
 @pytest.mark.parametrize("case", [*HALVES, "VGG-GAP", "VGG-16-BN", "ResNet-164"])
