@@ -17,6 +17,13 @@ from attnvgg_training.config import Config, DataConfig, TrainConfig
 from attnvgg_training.errors import ConfigError
 from attnvgg_training.models import ModelConfig
 
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[int, ...]: "a list of whole numbers",
+    tuple[float, ...]: "a list of numbers",
+}
 SECTIONS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
 
 
@@ -119,10 +126,8 @@ def _convert(key: str, hint: Any, value: Any) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    kind = getattr(hint, "__name__", "text")
-    if get_origin(hint) is tuple:
-        kind = "list of integers" if get_args(hint)[0] is int else "list of numbers"
-    raise ConfigError(f"--{key.replace('_', '-')} is {value!r}; it must be a {kind}")
+    kind = KINDS.get(hint, "a text")
+    raise ConfigError(f"--{key.replace('_', '-')} is {value!r}; it must be {kind}")
 
 
 def _field_help(kind: type) -> dict[str, str]:

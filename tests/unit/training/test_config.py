@@ -34,15 +34,17 @@ def test_flags_override_the_file_which_overrides_the_defaults(recipe: Path) -> N
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("epochs", "many", "--epochs is 'many'; it must be a int"),
+        ("epochs", "many", "--epochs is 'many'; it must be a whole number"),
         ("epochs", "2.5", "--epochs is 2.5"),
         ("epochs", "0", "--epochs is 0; it must be 1 or more"),
         ("batch_size", "1", "--batch-size is 1; it must be 2 or more"),
         ("lr", "0", "--lr is 0"),
-        ("compile", "maybe", "--compile is 'maybe'; it must be a bool"),
+        ("lr", "fast", "--lr is 'fast'; it must be a number"),
+        ("factors", "0.5,x", "--factors is '.*'; it must be a list of numbers"),
+        ("compile", "maybe", "--compile is 'maybe'; it must be true or false"),
         ("amp", "fp8", "--amp is 'fp8'; it must be one of off, bf16"),
         ("geometry", "squash", "--geometry is 'squash'"),
-        ("pools", "2,x", "--pools is '.*'; it must be a list of integers"),
+        ("pools", "2,x", "--pools is '.*'; it must be a list of whole numbers"),
         (
             "image_size",
             "36",
@@ -62,7 +64,7 @@ def test_a_wrong_flag_is_named(recipe: Path, name: str, text: str, message: str)
         ("[trian]\n", r"unknown section \[trian\]"),
         ("train = 3", r"\[train\] is 3"),
         ("[train", "not valid TOML"),
-        ('[train]\nepochs = "3"', "--epochs is '3'; it must be a int"),
+        ('[train]\nepochs = "3"', "--epochs is '3'; it must be a whole number"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str, message: str) -> None:
