@@ -295,9 +295,9 @@ def test_patience_ends_with_the_timeout_or_is_not_wanted(
         return refusal
 
     start = time.monotonic()
-    results, error = many(handler, [photo], timeout=0.3, client={"max_retries": 1})
+    results, error = many(handler, [photo], timeout=1.5, client={"max_retries": 1})
     assert (results, type(error)) == ([], OverloadedError)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 15  # its own patience would be a minute
     assert asked > 3
     asked = 0
     results, error = many(handler, [photo], client={"max_retries": 0})
