@@ -1,204 +1,182 @@
-"""The page in a real browser: what somebody sees who chooses a picture."""
+"""The page in a real browser: pictures go in, labels and maps come out, as the API says."""
 
-import io
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
-from attnvgg_client import _overlay
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+from page_driver import (
+    CARDS,
+    Answer,
+    ask,
+    choose,
+    facts,
+    level,
+    newest,
+    pixels,
+    plainly,
+    settled,
+    transfer,
 )
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM, reason="no Chromium on this machine: install the package chromium"
-)
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+from support import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+LEVELS = ["conv7", "conv10", "conv13", "fused"]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+def assert_says(card: "Locator", answer: Answer) -> None:
+    """Label, the most probable ones in order, and who answered."""
+    expected = answer.prediction
+    assert card.get_attribute("data-state") == "done"
+    assert card.locator("h2").inner_text() == expected["label"]
+    top = card.locator(".top li").all_inner_texts()
+    assert len(top) == len(expected["top_k"]) == 3
+    for line, one in zip(top, expected["top_k"], strict=True):
+        assert one["label"] in line
+        assert f"{100 * one['probability']:.1f} %" in line
 
 
-@pytest.fixture
-def page(browser: Any, gateway: str) -> Iterator[Any]:
-    """The page, opened; whatever it complains about or asks of others fails the test."""
-    page = browser.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-    page.on("console", lambda said: wrong.append(said.text) if "Security" in said.text else None)
-    page.on("request", lambda asked: wrong.append(asked.url) if foreign(asked.url) else None)
-
-    def foreign(url: str) -> bool:
-        return not url.startswith((gateway, "blob:"))
-
-    page.goto(gateway)
-    yield page
-    page.close()
-    assert wrong == []
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    """80 x 40 as a viewer shows it, stored turned by 90 degrees."""
-    pixels = np.random.default_rng(5).integers(0, 256, (4, 8, 3), dtype=np.uint8)
-    upright = Image.fromarray(pixels).resize((80, 40), Image.Resampling.BICUBIC)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = tmp_path / "photo.jpg"
-    upright.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
-    return path
+def assert_shows(page: "Page", card: "Locator", answer: Answer, name: str) -> None:
+    """The map itself: in grey from its least to its greatest cell, without the picture."""
+    plainly(page)
+    level(page, name)
+    rows, columns = answer.maps[name].shape
+    view = pixels(card)
+    height, width = view.shape[:2]
+    middle = view[
+        ((np.arange(rows) + 0.5) * height / rows).astype(int)[:, None],
+        ((np.arange(columns) + 0.5) * width / columns).astype(int),
+    ]
+    assert (middle[..., 0] == middle[..., 1]).all(), "grey"
+    shades = middle[..., 0].ravel().astype(int)
+    cells = answer.maps[name].ravel()
+    assert (np.diff(shades[np.argsort(cells)]) >= 0).all()
+    assert (shades.argmin(), shades.max()) == (cells.argmin(), shades[cells.argmax()])
+    assert shades.max() - shades.min() > 200
 
 
-def look(page: Any, path: Path) -> None:
-    page.set_input_files("#file", path)
-    page.wait_for_selector("body:not(.busy) #result:not([hidden])")
+@pytest.mark.parametrize("way", ["chosen", "dropped", "pasted"])
+def test_a_picture_gets_what_the_api_says(
+    page: "Page", pictures: list[Path], served: Server, way: str
+) -> None:
+    path = pictures[0]
+    if way == "chosen":
+        choose(page, path)
+    else:
+        event = {"dropped": "drop", "pasted": "paste"}[way]
+        transfer(page, event, [(path.name, "image/png", path.read_bytes())])
+        settled(page, 1)
+    answer = ask(served.url, path.read_bytes())
+    assert_says(newest(page), answer)
+    for name in ("conv13", "fused"):
+        assert_shows(page, newest(page), answer, name)
 
 
-def shown(page: Any) -> np.ndarray[Any, Any]:
-    """The canvas as an array [h, w, 4]."""
-    width, height, data = page.evaluate(
-        """() => {
-            const {width, height} = document.getElementById("picture");
-            const context = document.getElementById("picture").getContext("2d");
-            return [width, height, Array.from(context.getImageData(0, 0, width, height).data)];
-        }"""
-    )
-    return np.array(data, dtype=np.uint8).reshape(height, width, 4)
+def test_it_says_who_answered_and_how_long_that_took(
+    page: "Page", pictures: list[Path], served: Server
+) -> None:
+    choose(page, pictures[3])
+    card = newest(page)
+    said = facts(card)
+    model = ask(served.url, pictures[3].read_bytes()).record["model"]
+    assert (said["Model"], said["Version"], said["Provider"]) == ("tiny", "1", "cpu")
+    assert model["sha256"].startswith(said["Weights"])
+    assert len(said["Weights"]) >= 12
+    assert "200 \u00d7 120" in said["Picture"]
+    timings = card.locator(".timings").inner_text()
+    for stage in ("decode", "queue", "inference", "total"):
+        assert stage in timings
+    assert f"request_id={said['Request']} " in served.log.read_text()
 
 
-def slide(page: Any, percent: int) -> None:
-    page.evaluate(
-        """(percent) => {
-            const slider = document.getElementById("opacity");
-            slider.value = percent;
-            slider.dispatchEvent(new Event("input"));
-        }""",
-        percent,
-    )
-
-
-def test_a_picture_gets_its_labels_and_who_gave_them(page: Any, photo: Path, gateway: str) -> None:
-    look(page, photo)
-    headers = {"Content-Type": "image/jpeg"}
-    answer = httpx.post(f"{gateway}/v1/predict", content=photo.read_bytes(), headers=headers).json()
-    (expected,) = answer["predictions"]
-    assert page.inner_text("#label") == expected["label"]
-    bars = page.locator("#top li").all_inner_texts()
-    assert len(bars) == 3
-    for bar, one in zip(bars, expected["top_k"], strict=True):
-        assert one["label"] in bar
-        assert f"{100 * one['probability']:.1f} %" in bar
-    facts = page.inner_text("#facts")
-    for fact in ("tiny, version 1", "cpu", "80 \u00d7 40", answer["model"]["sha256"][:16]):
-        assert fact in facts
-
-
-def test_every_level_can_be_laid_over_the_picture(page: Any, photo: Path) -> None:
-    look(page, photo)
-    names = page.locator("#maps button").evaluate_all("all => all.map(one => one.dataset.name)")
-    assert names == ["conv7", "conv10", "conv13", "fused"]
-    assert page.get_attribute("#maps button[aria-checked=true]", "data-name") == "fused"
+def test_every_level_can_be_chosen_and_is_another_map(page: "Page", pictures: list[Path]) -> None:
+    choose(page, pictures[0])
+    offered = page.locator("#level input").evaluate_all("all => all.map((one) => one.value)")
+    assert offered == LEVELS
+    assert page.locator("#level input:checked").get_attribute("value") == "fused"
     views = []
-    for name in names:
-        page.click(f"#maps button[data-name={name}]")
-        assert name in page.inner_text("#meaning")
-        views.append(shown(page))
-    assert all((views[0] != other).any() for other in views[1:])
+    for name in LEVELS:
+        level(page, name)
+        assert newest(page).locator(".readout").inner_text().startswith(name)
+        views.append(pixels(newest(page)))
+    for number, view in enumerate(views[1:]):
+        assert (view != views[number]).any()
 
 
-def test_the_picture_is_upright_and_the_slider_uncovers_it(page: Any, photo: Path) -> None:
-    look(page, photo)
-    covered = shown(page)
-    assert covered.shape[1] == 2 * covered.shape[0]
-    slide(page, 0)
-    bare = shown(page)[..., :3]
-    assert (bare != covered[..., :3]).any()
-    with Image.open(photo) as stored:
-        upright = stored.transpose(Image.Transpose.ROTATE_270)
-    expected = np.asarray(upright.resize((bare.shape[1], bare.shape[0])), dtype=float)
-    assert np.abs(bare - expected).mean() < 12
+@pytest.mark.parametrize("count", [2, 6])
+def test_several_stand_side_by_side_the_newest_first(
+    page: "Page", pictures: list[Path], served: Server, count: int
+) -> None:
+    choose(page, *pictures[:count])
+    cards = page.locator(CARDS)
+    boxes = [card.bounding_box() for card in cards.all()]
+    tops = sorted(box["y"] for box in boxes if box)
+    assert tops[0] == pytest.approx(tops[1], abs=2), "the first two are in one row"
+    for card, path in zip(cards.all(), pictures[:count], strict=True):
+        assert path.name in card.inner_text()
+        assert_says(card, ask(served.url, path.read_bytes()))
+    choose(page, pictures[5])
+    assert pictures[5].name in newest(page).inner_text()
 
 
-def test_the_brightest_cell_is_where_the_map_says(page: Any, photo: Path, gateway: str) -> None:
-    look(page, photo)
-    page.uncheck("#smooth")
-    page.click("#maps button[data-name=conv13]")
-    slide(page, 100)
-    view = shown(page)
-    cells = view.reshape(4, view.shape[0] // 4, 4, view.shape[1] // 4, 4).mean(axis=(1, 3))
-    brightness = cells[..., :3].sum(axis=-1)
-    query = {"return_attention": "true", "attention_format": "f32"}
-    headers = {"Content-Type": "image/jpeg", "Accept": "application/octet-stream"}
-    url = f"{gateway}/v1/predict"
-    answer = httpx.post(url, content=photo.read_bytes(), params=query, headers=headers)
-    at = int(answer.headers["inference-header-content-length"]) + 4 * (16 * 16 + 8 * 8)
-    conv13 = np.frombuffer(answer.content[at : at + 64], "<f4")
-    assert brightness.argmax() == conv13.argmax()
-    assert (np.argsort(brightness.ravel())[-3:] == np.argsort(conv13)[-3:]).all()
+def test_one_bar_rules_all_of_them(page: "Page", pictures: list[Path]) -> None:
+    choose(page, *pictures[:2])
+    cards = page.locator(CARDS).all()
+    before = [pixels(card) for card in cards]
+    level(page, "conv7")
+    assert all((pixels(card) != view).any() for card, view in zip(cards, before, strict=True))
 
 
-def test_the_scale_is_that_of_the_python_clients_overlays(page: Any) -> None:
-    times = [0, 1, 4, 16, 64]
-    script = "async (times) => times.map((await import('/web/maps.js')).place)"
-    expected = _overlay.place(np.array(times, np.float32))
-    np.testing.assert_allclose(page.evaluate(script, times), expected, rtol=1e-6)
-    marks = page.locator("#marks span").evaluate_all(
-        "all => all.map(one => [Number(one.textContent), parseFloat(one.style.left)])"
-    )
-    np.testing.assert_allclose(marks, np.stack([times, 100 * expected], axis=1), rtol=1e-4)
+def test_a_broken_file_is_told_beside_good_ones(
+    page: "Page", pictures: list[Path], notes: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(pictures[3].read_bytes()[:200])
+    choose(page, pictures[0], notes, cut, pictures[1])
+    states = page.locator(CARDS).evaluate_all("all => all.map((one) => one.dataset.state)")
+    assert states == ["done", "failed", "failed", "done"]
+    for name, code in ((notes.name, "unsupported_media_type"), (cut.name, "invalid_image")):
+        card = page.locator(CARDS).filter(has_text=name)
+        error = card.locator(".error").inner_text()
+        assert code in error
+        assert card.locator("h2").inner_text() == "This picture cannot be used"
+        assert card.locator("button[data-retry]").count() == 0, "asking again cannot help"
+    request = page.locator(CARDS).filter(has_text=cut.name).locator(".error").inner_text()
+    assert "request " in request
+    assert not page.locator("#problem").is_visible(), "the server is well"
 
 
-def test_what_is_no_picture_is_said_in_words(page: Any, tmp_path: Path, photo: Path) -> None:
-    text = tmp_path / "notes.txt"
-    text.write_text("nothing to see here")
-    page.set_input_files("#file", text)
-    page.wait_for_selector("#problem:not([hidden])")
-    said = page.inner_text("#problem")
-    assert "no JPEG, PNG or WebP picture" in said
-    assert "unsupported_media_type, request " in said
-    look(page, photo)
-    assert page.is_hidden("#problem")
+def test_the_samples_can_be_taken(page: "Page") -> None:
+    samples = page.locator("[data-sample]")
+    assert 4 <= samples.count() <= 6
+    for number in range(samples.count()):
+        samples.nth(number).click()
+        settled(page, number + 1)
+        assert newest(page).get_attribute("data-state") == "done"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_both_colour_schemes_can_be_read(browser: Any, gateway: str, scheme: str) -> None:
-    context = browser.new_context(color_scheme=scheme)
-    page = context.new_page()
-    page.goto(gateway)
-    back, text = page.evaluate(
-        """() => {
-            const style = getComputedStyle(document.body);
-            return [style.backgroundColor, style.color];
-        }"""
-    )
-    brightness = [sum(map(int, colour[4:-1].split(","))) for colour in (back, text)]
-    assert (brightness[0] > brightness[1]) == (scheme == "light")
-    assert abs(brightness[0] - brightness[1]) > 450
-    context.close()
+def test_pictures_can_be_removed_one_by_one_and_all_at_once(
+    page: "Page", pictures: list[Path]
+) -> None:
+    choose(page, *pictures[:3])
+    page.locator(CARDS).nth(1).locator("button[data-remove]").click()
+    assert page.locator(CARDS).count() == 2
+    assert pictures[1].name not in page.locator("#results").inner_text()
+    page.click("#clear")
+    assert page.locator(CARDS).count() == 0
+    assert not page.locator("#clear").is_visible()
+    choose(page, pictures[1])
 
 
-def test_a_picture_as_it_comes_from_the_clipboard(page: Any) -> None:
-    stream = io.BytesIO()
-    Image.new("RGB", (30, 20), "teal").save(stream, "PNG")
-    page.evaluate(
-        """(bytes) => {
-            const files = new DataTransfer();
-            files.items.add(new File([new Uint8Array(bytes)], "image.png", {type: "image/png"}));
-            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: files}));
-        }""",
-        list(stream.getvalue()),
-    )
-    page.wait_for_selector("#result:not([hidden])")
-    assert "30 \u00d7 20" in page.inner_text("#facts")
+def test_more_than_fit_are_left_out_and_counted(page: "Page", pictures: list[Path]) -> None:
+    small = pictures[4]
+    files = [(f"{number}.jpg", "image/jpeg", small.read_bytes()) for number in range(34)]
+    transfer(page, "drop", files)
+    settled(page, 32)
+    page.get_by_text("2 pictures were left out").wait_for()
+    assert page.locator(f"{CARDS}[data-state=done]").count() == 32
+    page.click("#clear")
+    assert page.get_by_text("left out").count() == 0

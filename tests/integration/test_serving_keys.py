@@ -73,7 +73,8 @@ def test_a_stranger_needs_a_key(server: Server, path: str, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/livez", "/readyz", "/healthz", "/openapi.json", "/v2/health/ready"]
+    "path",
+    ["/", "/web/page.js", "/livez", "/readyz", "/healthz", "/openapi.json", "/v2/health/ready"],
 )
 def test_probes_and_the_page_need_none(server: Server, path: str) -> None:
     answer = httpx.get(server.url + path)

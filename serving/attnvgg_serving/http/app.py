@@ -1,19 +1,16 @@
 """The ASGI application: every path of this service but the framework's health."""
 
-from pathlib import Path
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from attnvgg_serving import metrics, tracing
 from attnvgg_serving.errors import WireError
 from attnvgg_serving.gateway import Gateway
-from attnvgg_serving.http import v1, v2
+from attnvgg_serving.http import page, v1, v2
 from attnvgg_serving.http.access import Access, Door
 from attnvgg_serving.http.body import Budget
 from attnvgg_serving.http.cors import cors
@@ -23,8 +20,6 @@ from attnvgg_serving.http.openapi import document
 from attnvgg_serving.keys import KeyFile
 from attnvgg_serving.settings import Settings
 
-WEB = Path(__file__).parent.parent / "web"
-
 
 def create() -> Starlette:
     """An application without a gateway; `connect` gives it one before the first request."""
@@ -32,11 +27,11 @@ def create() -> Starlette:
         routes=[  # looked at in this order
             Route("/v1/predict", v1.predict, methods=["POST"]),
             *v2.ROUTES,
-            Route("/", _page),
+            Route("/", page.index),
             Route("/openapi.json", _openapi),
             Route("/metrics", _metrics),
             Route("/v1/models", v1.models),
-            Mount("/web", StaticFiles(directory=WEB)),
+            Mount("/web", routes=[Route("/{name:path}", page.file)]),
         ],
         middleware=[Middleware(Around), Middleware(Access)],  # see guard
         exception_handlers={
@@ -51,6 +46,7 @@ def create() -> Starlette:
 
 
 def connect(app: Starlette, gateway: Gateway) -> None:
+    page.files()  # read now: see there
     app.state.gateway = gateway
     app.state.budget = Budget(gateway.settings.max_upload_bytes)
     guard(app, gateway.settings)
@@ -80,10 +76,6 @@ def _metrics(request: Request) -> Response:
 
 async def _gone(request: Request, error: Exception) -> Response:
     return v1.CLIENT_GONE
-
-
-async def _page(request: Request) -> Response:
-    return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
 
 
 async def _openapi(request: Request) -> Response:

@@ -118,7 +118,7 @@ def test_v2_refuses_in_its_own_words(file: Path) -> None:
     assert answer.json()["error"].startswith("unauthorized: ")
 
 
-@pytest.mark.parametrize("path", ["/", "/openapi.json", "/web/index.html", "/v2/health/live"])
+@pytest.mark.parametrize("path", ["/", "/openapi.json", "/web/page.js", "/v2/health/live"])
 def test_what_must_be_open_is(file: Path, path: str) -> None:
     assert asking(api_keys=file)(path).status_code == 200
 
