@@ -12,7 +12,7 @@ from page_driver import CARDS, choose, eventually, newest, pixels, settled, unfo
 from support import Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import FileChooser, Page, Route
 
     from conftest import Visit
 
@@ -156,10 +156,13 @@ def tab_to(page: "Page", selector: str) -> None:
 
 def test_all_of_it_goes_by_keyboard(page: "Page", pictures: list[Path]) -> None:
     """From nothing to a picture, another level, a cell's weight, and to nothing again."""
+    asked: list[FileChooser] = []
+    # Long before the key: to listen takes the browser a moment.
+    page.on("filechooser", lambda chooser: asked.append(chooser))
     tab_to(page, "#file")
-    with page.expect_file_chooser() as choosing:
-        page.keyboard.press("Enter")
-    choosing.value.set_files(pictures[0])
+    page.keyboard.press("Enter")
+    eventually(page, lambda: asked != [])
+    asked[0].set_files(pictures[0])
     settled(page, 1)
     tab_to(page, "[data-sample]")
     page.keyboard.press("Enter")

@@ -143,9 +143,15 @@ test("leaving does not wait for a source that is stuck", async () => {
 test("when one request is asked to wait, none is sent meanwhile", async () => {
   const sent: { label: string | undefined; after: number }[] = [];
   let refusedAt = 0;
+  let other = () => {};
+  const underWay = new Promise<void>((resolve) => {
+    other = resolve;
+  });
   const { client } = facing(async (names, call) => {
     sent.push({ label: names[0], after: performance.now() - refusedAt });
+    if (call === 1) other();
     if (call === 0) {
+      await underWay; // or a slow machine might hold the second back, too
       refusedAt = performance.now();
       const headers = { "Retry-After": "1" };
       return Response.json(failure("overloaded"), { status: 503, headers });
