@@ -3,8 +3,6 @@
 import base64
 import io
 import json
-import os
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,21 +146,3 @@ def eventually(page: "Page", holds: Callable[[], bool], seconds: float = 30) -> 
             return
         page.wait_for_timeout(100)
     raise AssertionError(f"not within {seconds} s")
-
-
-def run(command: list[str], folder: Path, **environment: str) -> str:
-    """Runs what was copied, in a folder of its own, and returns what it prints.
-
-    Raises:
-        AssertionError: it failed; the message is its output.
-    """
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout

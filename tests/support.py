@@ -96,6 +96,24 @@ def wait_until_ready(
     raise RuntimeError(f"{url} did not become ready:\n{log.read_text()}")
 
 
+def run(command: list[str], folder: Path, **environment: str) -> str:
+    """Runs a command in `folder` and returns what it prints.
+
+    Raises:
+        AssertionError: it failed; the message is its output.
+    """
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
 def changed_checkpoint(
     source: Path, run: Path, change: "Callable[[dict[str, torch.Tensor]], None]"
 ) -> Path:

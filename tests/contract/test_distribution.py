@@ -1,6 +1,5 @@
 """What is built of this tree: the page is in it as it is served, and building it needs no Node."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT
+from support import ROOT, run
 
 WEB = ROOT / "serving" / "attnvgg_serving" / "web"
 SDIST = "import hatchling.build, sys; print(hatchling.build.build_sdist(sys.argv[1]))"
@@ -71,19 +70,6 @@ def served() -> set[str]:
 
 def pip(*arguments: str, **environment: str) -> None:
     run([sys.executable, "-m", "pip", "--quiet", *arguments], ROOT, **environment)
-
-
-def run(command: list[str], folder: Path, **environment: str) -> str:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 def test_the_wheel_holds_the_page_and_not_its_sources(wheel: list[str]) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from node import needs_node_modules, node
-from page_driver import ask, choose, code, newest, run, settled, transfer
+from page_driver import ask, choose, code, newest, settled, transfer
 from page_models import BRIGHT
-from support import ROOT, Server
+from support import ROOT, Server, run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from page_driver import CARDS, choose, code, newest, run, settled, unfold
+from page_driver import CARDS, choose, code, newest, settled, unfold
 from page_models import BRIGHT, bright
-from support import Server, end, running
+from support import Server, end, run, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Route

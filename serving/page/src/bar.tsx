@@ -82,34 +82,22 @@ function Levels({ prediction, options, set }: PartProps & { prediction: Predicti
 function Knobs({ options, set }: PartProps) {
   return (
     <div class="fields">
-      <label class="field">
-        <span>Scale</span>
-        <select
-          id="scale"
-          value={options.scale}
-          onChange={({ currentTarget: { value } }) => set(picked("scale", SCALES, value))}
-        >
-          {SCALES.map((scale) => (
-            <option key={scale} value={scale}>
-              {SCALE_NAMES[scale]}
-            </option>
-          ))}
-        </select>
-      </label>
-      <label class="field">
-        <span>Colours</span>
-        <select
-          id="colormap"
-          value={options.colormap}
-          onChange={({ currentTarget: { value } }) => set(picked("colormap", COLORMAPS, value))}
-        >
-          {COLORMAPS.map((colormap) => (
-            <option key={colormap} value={colormap}>
-              {COLORMAP_NAMES[colormap]}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Choice
+        id="scale"
+        label="Scale"
+        names={SCALE_NAMES}
+        values={SCALES}
+        value={options.scale}
+        pick={(scale) => set({ scale })}
+      />
+      <Choice
+        id="colormap"
+        label="Colours"
+        names={COLORMAP_NAMES}
+        values={COLORMAPS}
+        value={options.colormap}
+        pick={(colormap) => set({ colormap })}
+      />
       <Opacity options={options} set={set} />
       <label class="check">
         <input
@@ -121,6 +109,35 @@ function Knobs({ options, set }: PartProps) {
         <span>Smooth</span>
       </label>
     </div>
+  );
+}
+
+interface ChoiceProps<Value extends string> {
+  readonly id: string;
+  readonly label: string;
+  readonly names: Readonly<Record<Value, string>>;
+  readonly values: readonly Value[];
+  readonly value: Value;
+  readonly pick: (value: Value) => void;
+}
+
+function Choice<Value extends string>(props: ChoiceProps<Value>) {
+  const { id, label, names, values, value, pick } = props;
+  const change = (chosen: string) => {
+    const found = values.find((one) => one === chosen);
+    if (found !== undefined) pick(found);
+  };
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <select id={id} value={value} onChange={({ currentTarget }) => change(currentTarget.value)}>
+        {values.map((one) => (
+          <option key={one} value={one}>
+            {names[one]}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }
 
@@ -144,15 +161,4 @@ function Opacity({ options, set }: PartProps) {
 
 function hasMaps(prediction: Prediction | null): boolean {
   return Object.keys(prediction?.attention ?? {}).length > 0;
-}
-
-function picked<Name extends string, Value extends string>(
-  name: Name,
-  values: readonly Value[],
-  value: string,
-): Partial<Record<Name, Value>> {
-  const found = values.find((one) => one === value);
-  const changes: Partial<Record<Name, Value>> = {};
-  if (found !== undefined) changes[name] = found;
-  return changes;
 }

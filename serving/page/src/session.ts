@@ -43,7 +43,9 @@ export class Session {
   async addSample(name: string): Promise<void> {
     const from = new URL(`${SAMPLES}${name}`, document.baseURI).href;
     try {
-      const blob = await (await fetch(from)).blob();
+      const response = await fetch(from);
+      if (!response.ok) throw new Error(`${from} answered ${response.status}`);
+      const blob = await response.blob();
       this.add([{ file: new File([blob], name, { type: "image/jpeg" }), from }]);
     } catch (error) {
       this.onTrouble(failure(new APIConnectionError(String(error))));
