@@ -64,6 +64,9 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.BatchNorm1d(c) for c in channels) if norm else None
+        self.relus = nn.ModuleList(
+            nn.ReLU() for _ in channels
+        )  # modules, one a call, can be hooked
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(sum(channels), classes)
 
@@ -71,7 +74,8 @@ class Head(nn.Module):
         """[B, C] each -> [B, sum of C], what the linear layer sees."""
         if self.norms is None:
             return torch.cat(inputs, dim=1)
-        normed = [norm(x).relu() for norm, x in zip(self.norms, inputs, strict=True)]
+        each = zip(self.norms, self.relus, inputs, strict=True)
+        normed = [relu(norm(x)) for norm, relu, x in each]
         return torch.cat(normed, dim=1)
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
@@ -159,6 +163,12 @@ class Network(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def layers(self) -> dict[str, nn.Module]:
+        """Level name -> the module that gives the local features of that name, l [B, C, h, w]: what
+        a method that needs their gradients hooks. Networks without attention have them, too."""
+
+    @property
+    @abstractmethod
     def strides(self) -> dict[str, int]:
         """Level name -> input pixels that a position of its map covers, each way."""
 
@@ -181,16 +191,19 @@ class Network(nn.Module, ABC):
 
     def explain(self, images: Tensor) -> Explanation:
         """Normalised images [B, 3, H, W] -> logits, maps and descriptor from one pass."""
-        locals_, g = self.tapped(images)
+        return self.attended(*self.tapped(images))
+
+    def attended(self, locals_: dict[str, Tensor], g: Tensor | None) -> Explanation:
+        """What `explain` makes of what `tapped` gives: level name -> l [B, C, h, w], g [B, D]."""
         if not self.attention:
             assert g is not None  # a network without levels classifies from g
             head = cast(Head, self.head)
             features = head.features([g])  # once: its batch norm keeps statistics
             dropped = F.dropout(features, self.options.dropout, self.training)
             return Explanation(head.classify(dropped), {}, features)
-        attended: dict[str, Attended] = {
+        found: dict[str, Attended] = {
             name: estimator(locals_[name], g) for name, estimator in self.attention.items()
         }
-        vectors = [each.feature for each in attended.values()]
-        maps = {name: each.map for name, each in attended.items()}
+        vectors = [each.feature for each in found.values()]
+        maps = {name: each.map for name, each in found.items()}
         return Explanation(self.head(vectors), maps, torch.cat(vectors, dim=1))

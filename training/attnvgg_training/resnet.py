@@ -118,6 +118,11 @@ class AttentionResNet(Network):
         self.global_branch = self._branch(widths[-1], options.dropout) if global_feature else None
 
     @property
+    def layers(self) -> dict[str, nn.Module]:
+        """See Network; the stages."""
+        return dict(self.stages)
+
+    @property
     def strides(self) -> dict[str, int]:
         """Level name -> input pixels that a position of its map covers, each way."""
         return {name: STRIDES[name] for name in self.levels}

@@ -60,6 +60,12 @@ class VGG(Network):
         self.pools = nn.ModuleDict({str(n): nn.MaxPool2d(side) for n, side in self.taken.items()})
         rates = trunk.dropout_after
         self.dropouts = nn.ModuleDict({str(n): nn.Dropout(rate) for n, rate in rates.items()})
+        self.features = nn.ModuleDict({f"conv{n}": nn.Identity() for n in trunk.ends[2:5]})
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """See Network; the last convolutions of groups 3, 4 and 5."""
+        return dict(self.features)
 
     @property
     def strides(self) -> dict[str, int]:
@@ -81,15 +87,16 @@ class VGG(Network):
             x = unit(x)
             if conv - 1 in self.trunk.shortcuts:
                 x = x + kept
-            before = x
-            name = str(conv)
+            name, level = str(conv), f"conv{conv}"
+            if level in self.features and self.trunk.tap == "before":
+                x = locals_[level] = self.features[level](x)
             if name in self.dropouts:
                 x = self.dropouts[name](x)
             if name in self.pools:
                 x = self.pools[name](x)
-            if conv in self.levels:
-                locals_[f"conv{conv}"] = x if self.trunk.tap == "after" else before
-        return locals_, x
+            if level in self.features and self.trunk.tap == "after":
+                x = locals_[level] = self.features[level](x)
+        return {level: locals_[level] for level in self.strides}, x
 
 
 class AttentionVGG(VGG):

@@ -15,7 +15,8 @@ from attnvgg_training.config import DataConfig
 from attnvgg_training.errors import DataError
 from attnvgg_training.evaluation.cli import main
 from attnvgg_training.evaluation.masks import Masked, find, read
-from attnvgg_training.evaluation.objects import bootstrap, gaussian, objects, scores
+from attnvgg_training.evaluation.objects import gaussian, objects, scores
+from attnvgg_training.evaluation.statistics import bootstrap
 
 CPU = torch.device("cpu")
 WIDE = (40, 64)  # height, width of the photos made here

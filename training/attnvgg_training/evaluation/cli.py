@@ -1,10 +1,12 @@
-"""attnvgg-evaluate: how often a checkpoint is right, and where its maps look."""
+"""attnvgg-evaluate: how often a checkpoint is right, where its maps look, and what they mean."""
 
 import argparse
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,7 +16,8 @@ from attnvgg_training.distributed import World
 from attnvgg_training.errors import ConfigError, TrainingError
 from attnvgg_training.evaluation.accuracy import Answers, answers
 from attnvgg_training.evaluation.classes import per_class, table
-from attnvgg_training.evaluation.objects import Figure, Objects, objects
+from attnvgg_training.evaluation.findings import Interval
+from attnvgg_training.evaluation.objects import Objects, objects
 from attnvgg_training.scoring import CHUNK
 
 
@@ -26,7 +29,15 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give --data, --masks or both")
     if arguments.data is None and (arguments.flip or arguments.per_class):
         parser.error("--flip and --per-class need --data")
+    if arguments.suite is not None and (arguments.data is None or arguments.out is None):
+        parser.error("--suite needs --data and --out")
     try:
+        if arguments.suite is not None:
+            evidence = _evidence_module()
+            logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+            logging.getLogger("attnvgg_training").setLevel(logging.INFO)
+            print(evidence.run(arguments, sys.argv[1:] if argv is None else argv))
+            return 0
         found = _evaluate(arguments)
         if arguments.json is not None:
             text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
@@ -53,7 +64,42 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", help="cpu, cuda, cuda:1 (cuda if there is one)")
     add("--batch-size", type=int, default=CHUNK, metavar="N", help=f"({CHUNK})")
     add("--json", type=Path, metavar="FILE", help="write everything found there too")
+    _evidence(parser)
     return parser
+
+
+def _evidence_module() -> ModuleType:
+    try:
+        from attnvgg_training.evaluation import evidence
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"--suite needs {error.name}, which is not installed; pip install 'attnvgg[evidence]'"
+        ) from error
+    return evidence
+
+
+def _evidence(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("evidence about the maps (extra `evidence`)")
+    add = group.add_argument
+    add("--suite", metavar="NAME[,NAME]", help="experiments, or all; --suite list names them")
+    add("--out", type=Path, metavar="REPORT", help="folder for results.json and report.html")
+    add(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="NAME=CHECKPOINT",
+        help="a network to compare with: control, baseline, gap, permuted; another seed of one is "
+        "control#2, of the network itself attention#2",
+    )
+    add(
+        "--pictures",
+        action="append",
+        default=[],
+        metavar="SUITE=SPEC",
+        help="further pictures for one suite",
+    )
+    add("--limit", type=int, metavar="N", help="at most so many test pictures (all)")
+    add("--seed", type=int, default=0, metavar="N", help="of everything drawn (0)")
 
 
 def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -104,7 +150,7 @@ def _objects(found: Objects, masks: Path) -> str:
     return "\n".join([*lines, "medians over the pictures; in brackets 95 % bootstrap intervals"])
 
 
-def _figure(figure: Figure, scale: int, digits: int, unit: str = "") -> str:
+def _figure(figure: Interval, scale: int, digits: int, unit: str = "") -> str:
     value, low, high = (f"{scale * x:.{digits}f}" for x in (figure.value, figure.low, figure.high))
     return f"{value}{unit} ({low} to {high})"
 

@@ -11,7 +11,6 @@ inside if the middle of its cell is, in the mask at its own size.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,21 +20,13 @@ from attnvgg_training import checkpoint
 from attnvgg_training.attention import fuse
 from attnvgg_training.data import normalise
 from attnvgg_training.errors import DataError
+from attnvgg_training.evaluation.findings import Interval
 from attnvgg_training.evaluation.masks import Masked, find, read
+from attnvgg_training.evaluation.statistics import bootstrap
 from attnvgg_training.network import Network
 
 SIGMAS = (0.15, 0.2, 0.25)  # of the side
-RESAMPLES, SEED = 2000, 0
 Floats = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A value with the bounds of its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -44,8 +35,8 @@ class Look:
     area, None for a single point; pointing: the part of the pictures whose maximum is inside."""
 
     name: str
-    ratio: Figure | None
-    pointing: Figure
+    ratio: Interval | None
+    pointing: Interval
 
 
 @dataclass(frozen=True)
@@ -98,15 +89,6 @@ def gaussian(size: int, sigma: float) -> Floats:
     position = (np.arange(size) + 0.5) / size - 0.5
     line = np.exp(-(position**2) / (2 * sigma**2))
     return np.outer(line, line)
-
-
-def bootstrap(values: Floats, statistic: Literal["mean", "median"]) -> Figure:
-    """`mean` or `median` of [N] values with the 2.5th and 97.5th percentile over resamples of
-    the pictures; the seed is fixed, so the same values give the same interval."""
-    chosen = np.random.default_rng(SEED).integers(len(values), size=(RESAMPLES, len(values)))
-    compute: Any = {"mean": np.mean, "median": np.median}[statistic]
-    low, high = np.percentile(compute(values[chosen], axis=1), (2.5, 97.5))
-    return Figure(float(compute(values)), float(low), float(high))
 
 
 @torch.inference_mode()

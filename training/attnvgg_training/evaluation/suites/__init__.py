@@ -1,0 +1,1 @@
+"""One experiment a file; each takes a Context and gives Findings."""
