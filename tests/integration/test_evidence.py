@@ -1,4 +1,4 @@
-"""attnvgg-evaluate --suite as its user runs it: a report that resumes, and what is wrong in words."""
+"""attnvgg-evaluate --suite as its user runs it: a report that resumes; what is wrong, in words."""
 
 import json
 from pathlib import Path

@@ -20,6 +20,9 @@ class Interval:
     high: float
 
 
+Row = tuple[Value | Interval, ...]
+
+
 @dataclass(frozen=True)
 class Table:
     """columns: heads, with units in them. rows: one value a column; None where there is none.
@@ -27,7 +30,7 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Value | Interval, ...], ...]
+    rows: tuple[Row, ...]
     note: str = ""
     digits: int = 2
 

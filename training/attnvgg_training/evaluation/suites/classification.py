@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from attnvgg_training.evaluation.accuracy import wilson
 from attnvgg_training.evaluation.context import MAIN, Context
-from attnvgg_training.evaluation.findings import Curves, Findings, Interval, Series, Table
+from attnvgg_training.evaluation.findings import Curves, Findings, Interval, Row, Series, Table
 from attnvgg_training.evaluation.statistics import paired
 from attnvgg_training.evaluation.subject import Subject
 from attnvgg_training.models import gmacs_of
@@ -129,7 +129,7 @@ def _seeds(context: Context, answers: dict[str, Answered], targets: NDArray[np.i
 
 
 def _classes(context: Context, answers: dict[str, Answered], targets: NDArray[np.int64]) -> Table:
-    rows = []
+    rows: list[Row] = []
     for index, label in enumerate(context.main.record.labels):
         mine = targets == index
         if mine.any():

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ BATCH, ROUNDS, WARM = 32, 9, 2
 
 def run(context: Context) -> Findings:
     """The methods take turns, so that a busy machine slows all of them alike; medians."""
-    found = context.part("cost/all", lambda: _measure(context), batch=BATCH, rounds=ROUNDS)
+    found = context.part("cost/all", partial(_measure, context), batch=BATCH, rounds=ROUNDS)
     plain = found["forward pass"]["ms"]
     rows = tuple(
         (name, each["ms"], each["ms"] / plain, each["source"]) for name, each in found.items()
@@ -49,7 +50,7 @@ def _measure(context: Context) -> dict[str, dict[str, object]]:
     runs: dict[str, Callable[[], object]] = {"forward pass": forward}
     sources = {"forward pass": "label only"}
     for method in [m for m in methods(context.main) if m.kind != "control"]:
-        runs[method.name] = lambda method=method: method(pixels, targets)
+        runs[method.name] = partial(method, pixels, targets)
         sources[method.name] = method.source
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(WARM + ROUNDS):

@@ -6,6 +6,7 @@ four times the cells each way. Parts: where attention lies within the object, fr
 middle, and around it.
 """
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -49,7 +50,8 @@ def bands(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     inside = distance_transform_edt(mask)
     outside = distance_transform_edt(~mask)
     most = max(1.0, float(inside.max()))
-    return np.clip(np.where(mask, inside, -outside) / most, -1, 1)
+    signed: NDArray[np.float64] = np.clip(np.where(mask, inside, -outside) / most, -1, 1)
+    return signed
 
 
 def _measured(context: Context) -> dict[str, list[list[float]]]:
@@ -78,7 +80,7 @@ def _over_even(
 
 
 def _parts(context: Context) -> Curves:
-    found = context.part("detail/parts", lambda: _measured(context))
+    found = context.part("detail/parts", partial(_measured, context))
     series = []
     for name, rows in found.items():
         each = [bootstrap(row) for row in rows]
@@ -104,7 +106,7 @@ def _parts(context: Context) -> Curves:
 
 
 def _sentences(context: Context) -> tuple[str, ...]:
-    found = context.part("detail/parts", lambda: _measured(context))
+    found = context.part("detail/parts", partial(_measured, context))
     said = []
     for name, rows in found.items():
         means = [float(np.mean(row)) for row in rows]

@@ -11,6 +11,7 @@ The same pictures for all, those the network gets right. A map of ties (`uniform
 random, so that it is the control of an order that means nothing.
 """
 
+from functools import partial
 from zlib import crc32
 
 import numpy as np
@@ -43,7 +44,7 @@ def run(context: Context) -> Findings:
     everything = methods(context.main)
     found = {
         m.name: context.part(
-            f"faithfulness/{m.name}", lambda m=m: _measure(context, m), steps=STEPS, part=REMOVED
+            f"faithfulness/{m.name}", partial(_measure, context, m), steps=STEPS, part=REMOVED
         )
         for m in everything
     }

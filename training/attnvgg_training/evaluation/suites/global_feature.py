@@ -8,6 +8,7 @@ network's plan, where the statement must hold as well.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -31,9 +32,7 @@ def run(context: Context) -> Findings:
     }
     networks |= _untrained(context.main)
     found = {
-        name: context.part(
-            f"global-feature/{name}", lambda n=name, net=network: _changes(context, n, net)
-        )
+        name: context.part(f"global-feature/{name}", partial(_changes, context, name, network))
         for name, network in networks.items()
     }
     rows = tuple(

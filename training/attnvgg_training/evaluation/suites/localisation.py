@@ -11,6 +11,7 @@ tell who knows the class asked about, four of four different labels.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def _photos(context: Context, everything: list[Method]) -> tuple[Table, list[str
         return {"ratio": (inside / cover.mean((1, 2))).tolist(), "hit": hits}
 
     found = {
-        m.name: context.part(f"localisation/photos {m.name}", lambda m=m: measure(m))
+        m.name: context.part(f"localisation/photos {m.name}", partial(measure, m))
         for m in everything
     }
     rows = tuple(
@@ -116,9 +117,7 @@ def _against_centre(hits: dict[str, np.ndarray]) -> list[str]:
 def _mosaics(context: Context, everything: list[Method]) -> tuple[Table, list[str]]:
     made = with_distractors(context, Path(context.others["localisation"]))
     found = {
-        m.name: context.part(
-            f"localisation/mosaics {m.name}", lambda m=m: _quarters(context, m, made)
-        )
+        m.name: context.part(f"localisation/mosaics {m.name}", partial(_quarters, context, m, made))
         for m in everything
     }
     right = chances(context.main, made.pixels).argmax(1) == made.targets.cpu()
@@ -153,7 +152,7 @@ def _mosaics(context: Context, everything: list[Method]) -> tuple[Table, list[st
 def _four(context: Context, everything: list[Method]) -> tuple[Table, list[str]]:
     made = of_four_labels(context)
     found = {
-        m.name: context.part(f"localisation/four {m.name}", lambda m=m: _quarters(context, m, made))
+        m.name: context.part(f"localisation/four {m.name}", partial(_quarters, context, m, made))
         for m in everything
         if m.kind != "control"
     }
@@ -263,7 +262,7 @@ def _sparseness(context: Context, everything: list[Method]) -> Table:
 
     rows = []
     for method in [m for m in everything if m.kind != "control"]:
-        each = context.part(f"localisation/sparse {method.name}", lambda m=method: measure(m))
+        each = context.part(f"localisation/sparse {method.name}", partial(measure, method))
         rows.append((method.name, each["cells"], each["gini"], each["entropy"]))
     return Table(
         "Sparseness",
@@ -279,11 +278,13 @@ def gini(found: Tensor) -> Tensor:
     ordered = found.double().sort(dim=1).values
     count = found.shape[1]
     rank = torch.arange(1, count + 1, dtype=torch.float64)
-    return 1 - 2 * (ordered * (count - rank + 0.5) / count).sum(1)
+    index: Tensor = 1 - 2 * (ordered * (count - rank + 0.5) / count).sum(1)
+    return index
 
 
 def _entropy(found: Tensor) -> Tensor:
     """Over the logarithm of the number of cells, [N, M] -> [N]; 1 for a single cell."""
     if found.shape[1] == 1:
         return torch.ones(len(found))
-    return torch.special.entr(found.double()).sum(1) / np.log(found.shape[1])
+    entropy: Tensor = torch.special.entr(found.double()).sum(1)
+    return entropy / np.log(found.shape[1])

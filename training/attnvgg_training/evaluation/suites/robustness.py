@@ -7,6 +7,7 @@ loss of the right class; captum carries them out.
 
 import warnings
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from captum.robust import FGSM, PGD
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from attnvgg_training.evaluation.accuracy import wilson
 from attnvgg_training.evaluation.context import MAIN, Context
-from attnvgg_training.evaluation.findings import Curves, Findings, Interval, Series, Table
+from attnvgg_training.evaluation.findings import Curves, Findings, Interval, Row, Series, Table
 from attnvgg_training.evaluation.subject import Subject
 
 EPSILONS = (0, 1, 2, 4, 8, 16)  # of 255
@@ -42,10 +43,10 @@ def run(context: Context) -> Findings:
             for name, each in found.items()
         )
         curves.append(Curves(f"Error under {attack}", "epsilon, of 255", "error, %", series))
-        rows = tuple((name, *each) for name, each in found.items())
+        rows: list[Row] = [(name, *each) for name, each in found.items()]
         columns = ("network", *(f"{epsilon}/255" for epsilon in EPSILONS))
         note = f"{count} test pictures; Wilson intervals. Epsilon 0 is the picture as it is."
-        tables.append(Table(f"Error under {attack}, %", columns, rows, note, digits=1))
+        tables.append(Table(f"Error under {attack}, %", columns, tuple(rows), note, digits=1))
         ends[attack] = {name: each[EPSILONS.index(2)].value for name, each in found.items()}
     return Findings(_sentences(ends), tuple(tables), tuple(curves))
 
@@ -83,14 +84,14 @@ def attacked(subject: Subject, attack: str, epsilon: float) -> Callable[[Tensor,
         start = pixels.clone().requires_grad_()
         if attack == "FGSM":
             one = FGSM(subject.model, loss, lower_bound=0, upper_bound=1)
-            return one.perturb(start, epsilon, targets).detach()
+            return cast(Tensor, one.perturb(start, epsilon, targets)).detach()
         many = PGD(subject.model, loss, lower_bound=0, upper_bound=1)
         with warnings.catch_warnings():  # it asks for gradients itself, and warns that it does
             warnings.filterwarnings("ignore", "Input Tensor", UserWarning)
             found = many.perturb(
                 start, epsilon, epsilon / 4, STEPS, targets, random_start=True, norm="Linf"
             )
-        return found.detach()
+        return cast(Tensor, found).detach()
 
     return compute
 

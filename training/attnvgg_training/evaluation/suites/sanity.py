@@ -15,6 +15,7 @@ maps are.
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def run(context: Context) -> Findings:
     curves = []
     tables = []
     for how in ("cascading", "independent"):
-        found = context.part(f"sanity/{how}", lambda how=how: _randomised(context, names, how))
+        found = context.part(f"sanity/{how}", partial(_randomised, context, names, how))
         for measure, title in (("rank", "rank correlation"), ("ssim", "SSIM")):
             series = tuple(_series(name, each[measure]) for name, each in found.items())
             note = (

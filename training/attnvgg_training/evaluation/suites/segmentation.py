@@ -10,6 +10,8 @@ The paper's table is about Object Discovery's photos. These are others: the figu
 compared.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from skimage.filters import threshold_otsu
 
 from attnvgg_training.evaluation.applied import chances, maps, resized
 from attnvgg_training.evaluation.context import Context, as_pixels
-from attnvgg_training.evaluation.findings import Findings, Interval, Table
+from attnvgg_training.evaluation.findings import Findings, Interval, Row, Table
 from attnvgg_training.evaluation.masks import Masked
 from attnvgg_training.evaluation.methods import Method, methods
 from attnvgg_training.evaluation.statistics import bootstrap, paired
@@ -29,15 +31,13 @@ def run(context: Context) -> Findings:
     """Every method but the uniform map, which has no threshold."""
     folders = [path.parent.name for path, _ in context.photos]
     found = {
-        method.name: context.part(
-            f"segmentation/{method.name}", lambda method=method: _scores(context, method)
-        )
+        method.name: context.part(f"segmentation/{method.name}", partial(_scores, context, method))
         for method in methods(context.main)
         if method.name != "uniform"
     }
     best = {name: _best(each["fixed"]) for name, each in found.items()}
     columns = ("map", "Otsu", "best fixed", "its threshold", *dict.fromkeys(folders))
-    rows = tuple(
+    rows: list[Row] = [
         (
             name,
             bootstrap(each["otsu"]),
@@ -46,13 +46,13 @@ def run(context: Context) -> Findings:
             *_by_folder(best[name][1], folders),
         )
         for name, each in found.items()
-    )
+    ]
     note = (
         f"Mean Jaccard index over {len(folders)} photos, 95 % bootstrap intervals; the folders' "
         "columns are with the best fixed threshold. Not the photos of the paper's table."
     )
     sentences = _sentences({name: np.array(each["otsu"]) for name, each in found.items()})
-    return Findings(sentences, (Table("Jaccard index", columns, rows, note, digits=3),))
+    return Findings(sentences, (Table("Jaccard index", columns, tuple(rows), note, digits=3),))
 
 
 def jaccard(found: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
@@ -81,7 +81,8 @@ def stretched(found: NDArray[np.floating]) -> NDArray[np.floating]:
     low, high = found.min(), found.max()
     if high == low:
         return np.ones_like(found)
-    return (found - low) / (high - low)
+    spread: NDArray[np.floating] = (found - low) / (high - low)
+    return spread
 
 
 def _seen(photo: Masked) -> NDArray[np.bool_]:

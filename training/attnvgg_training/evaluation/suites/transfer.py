@@ -8,6 +8,8 @@ input size and normalised with its own training set's statistics, as in the offi
 kernel, C and splits are ours, as the official code has none.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -36,9 +38,7 @@ def run(context: Context) -> Findings:
             "--data takes"
         )
     found = {
-        name: context.part(
-            f"transfer/{name}", lambda subject=subject: _accuracies(context, subject), costs=COSTS
-        )
+        name: context.part(f"transfer/{name}", partial(_accuracies, context, subject), costs=COSTS)
         for name, subject in context.subjects.items()
     }
     rows = tuple(
@@ -120,7 +120,7 @@ def _normed(subject: Subject, descriptor: torch.Tensor) -> torch.Tensor:
     head = subject.network.head
     if not isinstance(head, Head) or head.norms is None or not subject.network.level_names:
         return descriptor  # without levels that is what the descriptor is
-    sizes = [norm.num_features for norm in head.norms]  # type: ignore[union-attr]
+    sizes = [norm.num_features for norm in head.norms]
     return head.features(list(descriptor.split(sizes, dim=1)))
 
 
