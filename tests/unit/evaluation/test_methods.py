@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attnvgg_training.evaluation.methods import Method, methods
+from attnvgg_training.evaluation.methods.afterwards import _guided, _occlusion
 from attnvgg_training.evaluation.subject import Subject
 
 Make = Callable[..., Subject]
@@ -129,9 +130,7 @@ def test_occlusion_finds_what_the_logit_hangs_on(subject: Subject, targets: Tens
         def forward(self, pixels: Tensor) -> Tensor:
             return pixels[:, :, :8, :8].sum((1, 2, 3)).unsqueeze(1).expand(-1, 10)
 
-    from attnvgg_training.evaluation.methods import afterwards
-
-    compute = afterwards._occlusion(Corner())  # type: ignore[attr-defined,arg-type]
+    compute = _occlusion(Corner())  # type: ignore[arg-type]
     maps = compute(torch.ones(2, 3, 32, 32), targets[:2])
     assert (maps[:, :8, :8] > 0).all()
     assert (maps[:, 16:, 16:] == 0).all()
@@ -140,7 +139,6 @@ def test_occlusion_finds_what_the_logit_hangs_on(subject: Subject, targets: Tens
 
 def test_guided_backprop_lets_only_what_speaks_for_the_class_pass() -> None:
     """Two units, one for and one against: only the first reaches the pixels."""
-    from attnvgg_training.evaluation.methods import afterwards
 
     class Two(nn.Module):
         def __init__(self) -> None:
@@ -152,7 +150,7 @@ def test_guided_backprop_lets_only_what_speaks_for_the_class_pass() -> None:
             units = self.relu(torch.stack([left, right], dim=1))
             return (units[:, :1] - units[:, 1:]).expand(-1, 10)
 
-    compute = afterwards._guided(Two())  # type: ignore[attr-defined,arg-type]
+    compute = _guided(Two())  # type: ignore[arg-type]
     maps = compute(torch.ones(1, 3, 4, 4), torch.tensor([0]))
     assert (maps[..., :2] == 1).all()
     assert (maps[..., 2:] == 0).all()
