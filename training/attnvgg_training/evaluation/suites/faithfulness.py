@@ -21,6 +21,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
+from attnvgg_training.errors import DataError
 from attnvgg_training.evaluation.applied import chances, maps, resized
 from attnvgg_training.evaluation.context import Context
 from attnvgg_training.evaluation.findings import Curves, Findings, Series, Table
@@ -93,10 +94,19 @@ def _curves(title: str, found: dict[str, list[list[float]]]) -> Curves:
 
 
 def right(context: Context, most: int) -> tuple[Tensor, Tensor]:
-    """Pixels and classes of the chosen test pictures that the main network gets right."""
+    """Pixels and classes of the chosen test pictures that the main network gets right.
+
+    Raises:
+        DataError: there are none.
+    """
     indices = context.chosen(most)
     pixels, targets = context.pixels(indices), context.targets(indices)
     kept = chances(context.main, pixels).argmax(1).to(targets.device) == targets
+    if not kept.any():
+        raise DataError(
+            f"the network gets none of the {len(indices)} test pictures chosen right; faithfulness "
+            "is measured on those that it does: take more (--limit), or a trained network"
+        )
     return pixels[kept], targets[kept]
 
 
