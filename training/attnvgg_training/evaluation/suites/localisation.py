@@ -10,6 +10,7 @@ is seen at twice that. One has a label that the network knows among three that h
 tell who knows the class asked about, four of four different labels.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -287,4 +288,4 @@ def _entropy(found: Tensor) -> Tensor:
     if found.shape[1] == 1:
         return torch.ones(len(found))
     entropy: Tensor = torch.special.entr(found.double()).sum(1)
-    return entropy / np.log(found.shape[1])
+    return entropy / math.log(found.shape[1])
