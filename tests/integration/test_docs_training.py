@@ -1,5 +1,6 @@
-"""docs/training.md and docs/networks.md: commands run as they stand, tables are the code's."""
+"""docs/training.md, networks.md, evidence.md: commands run as they stand, tables are the code's."""
 
+import json
 import os
 import re
 import shutil
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from attnvgg_training import checkpoint, models, recipes
+from attnvgg_training.evaluation import suite
 from attnvgg_training.models import ModelConfig
 from support import ROOT
 
 TRAINING = (ROOT / "docs" / "training.md").read_text()
+EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
 NETWORKS = (ROOT / "docs" / "networks.md").read_text()
 
 
@@ -34,7 +37,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
     }
     printed = {"folder": str(folder)}
-    for block in blocks(TRAINING, "bash"):
+    for block in blocks(TRAINING + EVIDENCE, "bash"):
         done = subprocess.run(
             ["bash", "-euc", block],
             cwd=folder,
@@ -50,12 +53,14 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.timeout(600)
 def test_every_block_of_training_runs(outputs: dict[str, str]) -> None:
-    assert len(outputs) == 1 + len(blocks(TRAINING, "bash")) >= 7
+    assert len(outputs) == 1 + len(blocks(TRAINING + EVIDENCE, "bash")) >= 8
     folder = Path(outputs["folder"])
     assert (folder / "models" / "shapes" / "1" / "manifest.json").is_file()
     assert (folder / "runs" / "shapes" / "evaluation.json").is_file()
     assert checkpoint.read(folder / "runs" / "tuned" / "last").initialised_from is not None
     assert len(checkpoint.read(folder / "runs" / "two-processes" / "last").labels) == 3
+    report = json.loads((folder / "runs" / "evidence" / "results.json").read_text())
+    assert list(report["suites"]) == ["classification", "faithfulness", "sanity"]
     run = {path.name for path in (folder / "runs" / "shapes").iterdir()}
     assert {"metrics.csv", "last", "best", "epoch-0012"} <= run
 
@@ -76,6 +81,11 @@ def test_they_print_what_the_page_says(outputs: dict[str, str]) -> None:
 
 def test_the_settings_are_those_of_the_code() -> None:
     assert recipes.table().strip() in TRAINING
+
+
+def test_the_suites_are_those_of_the_code() -> None:
+    named = re.findall(r"^\| `([a-z-]+)` \| ([^|]*\?) \|", EVIDENCE, re.M)
+    assert named == [(name, each.title) for name, each in suite.SUITES.items()]
 
 
 def test_the_networks_are_those_of_the_code() -> None:

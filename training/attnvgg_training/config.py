@@ -25,6 +25,10 @@ class DataConfig:
     """Pillow's filter for it"""
     holdout: float = 0.1
     """part of the training pictures to test on, where the data set has no test split"""
+    subset: int = 0
+    """train on so many of the training pictures, of each class its share; 0 takes all"""
+    permute_labels: bool = False
+    """deal the training pictures' labels out at random: a network that can only learn by heart"""
     memory: Literal["auto", "device", "workers"] = "auto"
     """device holds all pictures there as uint8; workers read files as they are needed; auto takes
     the first where they need 2 GiB or less"""
@@ -50,6 +54,7 @@ class DataConfig:
         one_of("geometry", self.geometry, GEOMETRIES)
         one_of("filter", self.filter, tuple(FILTERS))
         between("holdout", self.holdout, 0.01, 0.5)
+        at_least("subset", self.subset, 0)
         one_of("memory", self.memory, ("auto", "device", "workers"))
         between("shift", self.shift, 0, self.image_size // 2)
         between("zoom", self.zoom, 1, 4)

@@ -45,6 +45,43 @@ def test_without_a_test_split_a_part_of_every_class_is_held_out() -> None:
     )
 
 
+def test_a_subset_has_of_each_class_its_share_and_is_among_larger_ones() -> None:
+    def pictures(count: int) -> dict[bytes, int]:
+        train = data.load(SHAPES, DataConfig(subset=count)).train
+        assert len(train) == min(count, 72)
+        return {
+            x.numpy().tobytes(): int(y) for x, y in zip(train.images, train.targets, strict=True)
+        }
+
+    whole, some, few = pictures(500), pictures(30), pictures(7)
+    assert few.items() <= some.items() <= whole.items()
+    assert np.bincount(list(some.values())).tolist() == [10, 10, 10]
+    assert sorted(np.bincount(list(few.values())).tolist()) == [2, 2, 3]
+    assert len(data.load(SHAPES, DataConfig(subset=7)).test) == 24
+
+
+def test_even_a_small_class_is_in_a_subset(tmp_path: Path) -> None:
+    files = {f"train/many/{number}.png": png(number) for number in range(20)}
+    write(tmp_path, files | {f"{place}.png": png(100) for place in ("train/one/0", "test/one/0")})
+    write(tmp_path, {"test/many/0.png": png(101)})
+    found = data.load(tmp_path, DataConfig(subset=3)).train
+    assert found.targets.bincount().tolist() == [2, 1]
+    with pytest.raises(DataError, match="--subset is 1; 2 classes need 2 or more"):
+        data.load(tmp_path, DataConfig(subset=1))
+
+
+def test_permuted_labels_are_the_same_labels_of_other_pictures() -> None:
+    right = data.load(SHAPES, DataConfig())
+    wrong = data.load(SHAPES, DataConfig(permute_labels=True))
+    assert torch.equal(right.train.images, wrong.train.images)
+    assert wrong.train.targets.bincount().tolist() == [24, 24, 24]
+    kept = (right.train.targets == wrong.train.targets).float().mean()
+    assert kept < 0.6, "chance is a third"
+    assert torch.equal(right.test.targets, wrong.test.targets)
+    again = data.load(SHAPES, DataConfig(permute_labels=True))
+    assert again.fingerprint() == wrong.fingerprint() != right.fingerprint()
+
+
 def test_statistics_are_those_of_numpy() -> None:
     dataset = data.load(SHAPES, DataConfig())
     mean, std = dataset.statistics()

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 # The streams of a seed: the order of epoch e is e itself, the rest lie 2^32 apart. Negative ones
-# belong to no epoch: -1 is the first epoch's flips, -2 what is held out (folders.py).
+# belong to no epoch: -1 is the first epoch's flips, -2 what is held out, -3 a
+# subset and -4 permuted labels (part.py).
 SHIFT, ZOOM, CUTOUT = 1, 2, 3
 FIRST_FLIP = -1
 SMALLEST_TABLE = 1024

@@ -1,7 +1,7 @@
 """A data set as it is found, before any picture is read: numbers of pictures, and their classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -70,3 +70,29 @@ def hold_out(part: Part, labels: Sequence[str], share: float) -> tuple[Part, Par
             )
         held[members[: max(1, round(share * len(members)))]] = True
     return part.select(~held), part.select(held)
+
+
+def thin(part: Part, labels: Sequence[str], count: int) -> Part:
+    """`count` of the pictures, all if there are no more; of each class its share and one at least.
+
+    Which ones is fixed, whatever the run's seed; fewer are among more.
+
+    Raises:
+        DataError: there are more classes than that.
+    """
+    if count < len(labels):
+        raise DataError(f"--subset is {count}; {len(labels)} classes need {len(labels)} or more")
+    order = torch.randperm(len(part), generator=seeded(0, -3))
+    place = torch.zeros(len(part), dtype=torch.float64)
+    for target in part.targets.unique().tolist():
+        members = order[part.targets[order] == target]
+        place[members] = torch.arange(len(members), dtype=torch.float64) / len(members)
+    wanted = torch.zeros(len(part), dtype=torch.bool)
+    wanted[order[place[order].argsort(stable=True)[:count]]] = True
+    return part.select(wanted)
+
+
+def permuted(part: Part) -> Part:
+    """The same pictures with each other's labels; as many of each as before, fixed like `thin`."""
+    order = torch.randperm(len(part), generator=seeded(0, -4))
+    return replace(part, targets=part.targets[order])

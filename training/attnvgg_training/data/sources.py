@@ -9,7 +9,7 @@ import torch
 from attnvgg_training.config import DataConfig
 from attnvgg_training.data import checks, cub, folders, hub, parquet, published
 from attnvgg_training.data.cache import Content
-from attnvgg_training.data.part import Found, Part, hold_out
+from attnvgg_training.data.part import Found, Part, hold_out, permuted, thin
 from attnvgg_training.data.split import Dataset, FileSplit, MemorySplit, Split
 from attnvgg_training.data.survey import read_all, survey
 from attnvgg_training.errors import DataError
@@ -85,9 +85,13 @@ def _refuse_boxes(where: str, is_checkpoint: bool) -> None:
 def _parts(found: Found, config: DataConfig, where: str) -> tuple[Part, Part]:
     checks.check_classes(found.labels, found.train, found.test, where)
     if found.test is not None:
-        return found.train, found.test
-    log.info("%s has no test split: %g of each class is held out", where, config.holdout)
-    return hold_out(found.train, found.labels, config.holdout)
+        train, test = found.train, found.test
+    else:
+        log.info("%s has no test split: %g of each class is held out", where, config.holdout)
+        train, test = hold_out(found.train, found.labels, config.holdout)
+    if config.subset:
+        train = thin(train, found.labels, config.subset)
+    return permuted(train) if config.permute_labels else train, test
 
 
 def _in_order(

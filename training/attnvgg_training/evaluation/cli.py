@@ -25,18 +25,18 @@ def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 2 the checkpoint or the data cannot be used."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.data is None and arguments.masks is None:
-        parser.error("give --data, --masks or both")
-    if arguments.data is None and (arguments.flip or arguments.per_class):
-        parser.error("--flip and --per-class need --data")
-    if arguments.suite is not None and (arguments.data is None or arguments.out is None):
+    if arguments.suite is None:
+        if arguments.data is None and arguments.masks is None:
+            parser.error("give --data, --masks or both")
+        if arguments.data is None and (arguments.flip or arguments.per_class):
+            parser.error("--flip and --per-class need --data")
+    elif arguments.data is None or arguments.out is None:
         parser.error("--suite needs --data and --out")
     try:
         if arguments.suite is not None:
-            evidence = _evidence_module()
             logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
             logging.getLogger("attnvgg_training").setLevel(logging.INFO)
-            print(evidence.run(arguments, sys.argv[1:] if argv is None else argv))
+            print(_evidence_module().run(arguments, sys.argv[1:] if argv is None else argv))
             return 0
         found = _evaluate(arguments)
         if arguments.json is not None:
@@ -81,7 +81,7 @@ def _evidence_module() -> ModuleType:
 def _evidence(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("evidence about the maps (extra `evidence`)")
     add = group.add_argument
-    add("--suite", metavar="NAME[,NAME]", help="experiments, or all; --suite list names them")
+    add("--suite", metavar="NAME[,NAME]", help="experiments, or all; see docs/evidence.md")
     add("--out", type=Path, metavar="REPORT", help="folder for results.json and report.html")
     add(
         "--beside",

@@ -19,8 +19,6 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> str:
     Raises:
         CheckpointError, ConfigError, DataError: see the messages.
     """
-    if arguments.suite == "list":
-        return "\n".join(f"{name:15} {each.title}" for name, each in suite.SUITES.items())
     names = suite.named(arguments.suite)
     if arguments.limit is not None and arguments.limit < 1:
         raise ConfigError(f"--limit is {arguments.limit}; it must be 1 or more")

@@ -8,6 +8,7 @@ input size and normalised with its own training set's statistics, as in the offi
 kernel, C and splits are ours, as the official code has none.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -92,7 +93,8 @@ def descriptors(context: Context, subject: Subject) -> tuple[dict[str, Numbers],
     Raises:
         DataError: fewer than two classes are left.
     """
-    found = data.load(context.others["transfer"], subject.record.config.data)
+    config = replace(subject.record.config.data, subset=0, permute_labels=False)
+    found = data.load(context.others["transfer"], config)
     raw, normed, targets = [], [], []
     for split in (found.train, found.test):
         for indices in torch.arange(len(split)).split(256):
