@@ -110,5 +110,6 @@ def _about(context: Context, name: str) -> dict[str, Any]:
         "sha256": subject.sha256,
         "epoch": subject.record.metrics.get("epoch"),
         "seed": subject.record.config.train.seed,
+        "permuted": subject.record.config.data.permute_labels,
         "data": subject.record.data,
     }

@@ -23,10 +23,11 @@ from attnvgg_bundle.preprocess import PictureError, decode, fit
 from attnvgg_training.data import SUFFIXES
 from attnvgg_training.errors import DataError
 from attnvgg_training.evaluation.applied import chances, maps, peaks, resized, shares
-from attnvgg_training.evaluation.context import Context, as_pixels
-from attnvgg_training.evaluation.findings import Findings, Table
-from attnvgg_training.evaluation.methods import Method, methods
+from attnvgg_training.evaluation.context import MAIN, Context, as_pixels
+from attnvgg_training.evaluation.findings import Findings, Row, Table
+from attnvgg_training.evaluation.methods import Method, learned, methods
 from attnvgg_training.evaluation.statistics import bootstrap, paired
+from attnvgg_training.evaluation.subject import Subject
 
 MOSAICS = 300
 
@@ -48,7 +49,7 @@ def run(context: Context) -> Findings:
     tables, sentences = [], []
     if context.masks is not None:
         table, said = _photos(context, everything)
-        tables.append(table)
+        tables += [table, *_seeds(context)]
         sentences += said
     if "localisation" in context.others:
         table, said = _mosaics(context, everything)
@@ -63,22 +64,10 @@ def run(context: Context) -> Findings:
 
 
 def _photos(context: Context, everything: list[Method]) -> tuple[Table, list[str]]:
-    photos = [masked for _, masked in context.photos]
-    pixels = as_pixels(torch.from_numpy(np.stack([each.pixels for each in photos])))
-    pixels = pixels.to(context.device)
-    asked = chances(context.main, pixels).argmax(1).to(context.device)
-
-    def measure(method: Method) -> dict[str, list[float]]:
-        found = maps(method, pixels, asked, context.batch_size)
-        height, width = found.shape[1:]
-        cover = torch.from_numpy(np.stack([each.coverage(height, width) for each in photos]))
-        inside = (shares(found) * cover).sum((1, 2))
-        points = peaks(found).tolist()
-        hits = [float(each.holds(*at)) for each, at in zip(photos, points, strict=True)]
-        return {"ratio": (inside / cover.mean((1, 2))).tolist(), "hit": hits}
-
     found = {
-        m.name: context.part(f"localisation/photos {m.name}", partial(measure, m))
+        m.name: context.part(
+            f"localisation/photos {m.name}", partial(_on_objects, context, context.main, m)
+        )
         for m in everything
     }
     rows = tuple(
@@ -91,9 +80,42 @@ def _photos(context: Context, everything: list[Method]) -> tuple[Table, list[str
         for name, each in found.items()
     )
     columns = ("map", "inside over area, median", "maximum inside, %", "from", "to")
-    note = f"{len(photos)} photos; 95 % bootstrap intervals; `centre` points at the middle."
+    count = len(context.photos)
+    note = f"{count} photos; 95 % bootstrap intervals; `centre` points at the middle."
     sentences = _against_centre({name: np.array(each["hit"]) for name, each in found.items()})
     return Table("Photos with object masks", columns, rows, note), sentences
+
+
+def _on_objects(context: Context, subject: Subject, method: Method) -> dict[str, list[float]]:
+    """`ratio`: share inside over area; `hit`: whether the maximum is inside; of each photo."""
+    photos = [masked for _, masked in context.photos]
+    pixels = as_pixels(torch.from_numpy(np.stack([each.pixels for each in photos])))
+    pixels = pixels.to(context.device)
+    asked = chances(subject, pixels).argmax(1).to(context.device)
+    found = maps(method, pixels, asked, context.batch_size)
+    height, width = found.shape[1:]
+    cover = torch.from_numpy(np.stack([each.coverage(height, width) for each in photos]))
+    inside = (shares(found) * cover).sum((1, 2))
+    hits = [float(each.holds(*at)) for each, at in zip(photos, peaks(found).tolist(), strict=True)]
+    return {"ratio": (inside / cover.mean((1, 2))).tolist(), "hit": hits}
+
+
+def _seeds(context: Context) -> list[Table]:
+    """The learned maps of every network called attention, where there are several."""
+    networks = context.of_role(MAIN)
+    if len(networks) < 2:
+        return []
+    rows: list[Row] = []
+    for name in context.main.maps:
+        for subject in [each for each in networks if name in each.maps]:
+            method = next(m for m in learned(subject) if m.name == f"attention {name}")
+            part = f"localisation/seeds {subject.name} {name}"
+            each = context.part(part, partial(_on_objects, context, subject, method))
+            hit = 100 * float(np.mean(each["hit"]))
+            rows.append((name, subject.name, bootstrap(each["ratio"], "median"), hit))
+    columns = ("map", "network", "inside over area, median", "maximum inside, %")
+    note = "The same photos in networks that were trained alike with other seeds."
+    return [Table("Learned maps, seed by seed", columns, tuple(rows), note)]
 
 
 def _bounds(hits: list[float]) -> tuple[float, float]:
