@@ -17,6 +17,7 @@ from attnvgg_training.evaluation.suites import (
     detail,
     faithfulness,
     global_feature,
+    levels,
     localisation,
     robustness,
     sanity,
@@ -45,6 +46,7 @@ SUITES: dict[str, Suite] = {
     "transfer": Suite("Do the features serve other pictures?", transfer.run),
     "robustness": Suite("Does attention make attacks harder?", robustness.run),
     "global-feature": Suite("What does the global feature do?", global_feature.run),
+    "levels": Suite("What does each level add, and what draws it to the border?", levels.run),
     "detail": Suite("What does each level look at?", detail.run),
 }
 
