@@ -12,7 +12,6 @@ from attnvgg_client import Client, Prediction
 ROOT = Path(__file__).parents[1]
 PHOTOS = ROOT / "export" / "attnvgg_export" / "photos"
 NAMES = ("ship", "cars", "dogs", "bus", "cat", "cyclists", "landing-craft")
-LEVELS = ("conv7", "conv10", "conv13", "fused")
 WIDTH, HEIGHT, TEXT, GAP = 200, 134, 22, 6
 
 
@@ -28,8 +27,7 @@ def tile(image: Image.Image, text: str) -> Image.Image:
 def column(photo: Path, prediction: Prediction) -> list[Image.Image]:
     """The photo with its label, and below it the map of every level."""
     tiles = [tile(Image.open(photo), f"{prediction.label} {prediction.probability:.0%}")]
-    for level in LEVELS:
-        attention = (prediction.attention or {})[level]
+    for level, attention in (prediction.attention or {}).items():
         most = attention.size * attention.max()
         tiles.append(tile(prediction.overlay(level), f"{level}, up to {most:.0f} times uniform"))
     return tiles
@@ -39,8 +37,7 @@ def main() -> None:
     photos = [PHOTOS / f"{name}.jpg" for name in NAMES]
     with Client() as client:
         columns = [column(p, client.predict(p, return_attention=True)) for p in photos]
-    rows = len(LEVELS) + 1
-    size = (len(NAMES) * (WIDTH + GAP) - GAP, rows * (HEIGHT + TEXT))
+    size = (len(NAMES) * (WIDTH + GAP) - GAP, len(columns[0]) * (HEIGHT + TEXT))
     sheet = Image.new("RGB", size, "white")
     for x, tiles in enumerate(columns):
         for y, each in enumerate(tiles):

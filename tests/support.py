@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).parents[1]
+MODELS = ROOT / "models"
+DEFAULT = MODELS / (MODELS / "default").read_text().strip()
+RELEASED = max(DEFAULT.iterdir(), key=lambda version: int(version.name))  # the default bundle
 OUTPUTS = [  # of the tiny network
     "probabilities",
     "attention_conv7",

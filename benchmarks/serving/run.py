@@ -32,7 +32,7 @@ from settings import QUICK, ROOT, SERVERS, Plan
 
 from attnvgg_bundle import manifest
 
-BUNDLE = ROOT / "models" / "cifar10-small" / "1"
+BUNDLE = max((ROOT / "models" / "cifar10-small").iterdir(), key=lambda path: int(path.name))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,16 +10,14 @@ from attnvgg_bundle import manifest
 from attnvgg_bundle.manifest import Manifest
 from attnvgg_export import golden
 from attnvgg_training import models, recipes
+from support import MODELS, RELEASED, ROOT
 
-ROOT = Path(__file__).parents[2]
-MODELS = ROOT / "models"
 BUNDLES = sorted(path.parent for path in MODELS.glob("*/*/manifest.json"))
 
 
 @pytest.fixture(scope="module")
 def default() -> Manifest:
-    name = (MODELS / "default").read_text().strip()
-    return manifest.read(MODELS / name / "1")
+    return manifest.read(RELEASED)
 
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: "-".join(path.parts[-2:]))

@@ -23,7 +23,7 @@ import pytest
 from attnvgg_bundle import manifest as manifests
 from attnvgg_client import APIStatusError, AttnVGGError, AuthenticationError, Client, Prediction
 from compose_stack import Stack, until
-from support import ROOT
+from support import RELEASED, ROOT
 
 pytestmark = [
     pytest.mark.skipif(
@@ -36,7 +36,8 @@ pytestmark = [
 logger = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request
 
-NAME = "cifar10-small"
+NAME, VERSION = RELEASED.parent.name, RELEASED.name
+NEXT = str(int(VERSION) + 1)
 SERVICES = ("keys", "repository", "triton", "gateway", "prometheus")
 LONG_RUNNING = SERVICES[2:]
 CAT = ROOT / "export" / "attnvgg_export" / "photos" / "cat.jpg"
@@ -125,10 +126,10 @@ def load(client: Client) -> Iterator[Answers]:
 def test_pictures_sent_with_the_sdk_are_answered_by_triton(stack: Stack, client: Client) -> None:
     prediction = client.predict(CAT, return_attention=True)
     assert prediction.label == "cat"
-    assert (prediction.model.name, prediction.model.version) == (NAME, "1")
+    assert (prediction.model.name, prediction.model.version) == (NAME, VERSION)
     assert prediction.model.provider == "triton:python:cpu"
     assert prediction.attention is not None
-    assert prediction.attention["conv10"].sum() == pytest.approx(1, abs=1e-3)
+    assert prediction.attention["fused"].sum() == pytest.approx(1, abs=1e-3)
 
 
 def test_nobody_is_answered_without_a_key(stack: Stack, client: Client) -> None:
@@ -185,36 +186,36 @@ def test_a_version_rolls_forward_and_back_without_a_failed_request(
 ) -> None:
     home = stack.models / NAME
     with load(client) as answers:
-        until(lambda: answers.versions["1"] > 20, 60, "version 1 answers")
-        shutil.copytree(home / "1", home / ".2")
-        replace(manifests.read(home / ".2"), version="2").write(home / ".2")
-        (home / ".2").rename(home / "2")
+        until(lambda: answers.versions[VERSION] > 20, 60, "a version answers")
+        shutil.copytree(home / VERSION, home / ".new")
+        replace(manifests.read(home / ".new"), version=NEXT).write(home / ".new")
+        (home / ".new").rename(home / NEXT)
         time.sleep(7)  # more than a look of the gateway, which must not know of it yet
-        assert known(stack, key) == {"1"}
+        assert known(stack, key) == {VERSION}
         said = stack.one_shot("repository")
-        assert f"written   {NAME} version 2" in said
-        assert f"published {NAME} version 2" in said
-        until(lambda: answers.versions["2"] > 20, 120, "version 2 answers")
-        shutil.rmtree(home / "2")
-        assert f"retired   {NAME} version 2" in stack.one_shot("repository")
-        until(lambda: highest(client) == "1", 120, "version 1 is back")
-        before = answers.versions["1"]
-        until(lambda: answers.versions["1"] > before + 20, 60, "version 1 answers again")
+        assert f"written   {NAME} version {NEXT}" in said
+        assert f"published {NAME} version {NEXT}" in said
+        until(lambda: answers.versions[NEXT] > 20, 120, "the next answers")
+        shutil.rmtree(home / NEXT)
+        assert f"retired   {NAME} version {NEXT}" in stack.one_shot("repository")
+        until(lambda: highest(client) == VERSION, 120, "the version is back")
+        before = answers.versions[VERSION]
+        until(lambda: answers.versions[VERSION] > before + 20, 60, "it answers again")
     assert answers.failures == []
     assert not answers.refusals
 
 
 def test_triton_crashes_under_load_and_service_returns(stack: Stack, client: Client) -> None:
     with load(client) as answers:
-        until(lambda: answers.versions["1"] > 20, 60, "requests are answered")
+        until(lambda: answers.versions[VERSION] > 20, 60, "requests are answered")
         stack.crash("triton")
         until(lambda: answers.refusals["engine_unavailable"] > 5, 60, "requests are refused")
         assert not stack.healthy("gateway")
         assert httpx.get(f"{stack.url}/livez").status_code == 200
         stack.start_again("triton")
         until(lambda: stack.healthy("gateway"), 120, "the gateway is ready again")
-        before = answers.versions["1"]
-        until(lambda: answers.versions["1"] > before + 20, 60, "requests are answered again")
+        before = answers.versions[VERSION]
+        until(lambda: answers.versions[VERSION] > before + 20, 60, "requests are answered again")
     assert answers.failures == []
     assert set(answers.refusals) <= {"engine_unavailable", "overloaded"}
     assert answers.without_retry_after == 0

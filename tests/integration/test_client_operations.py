@@ -22,7 +22,9 @@ from attnvgg_client import (
     PictureRejectedError,
     RateLimitedError,
 )
-from support import ROOT, Server, end, running
+from support import RELEASED, Server, end, running
+
+NAME = RELEASED.parent.name
 
 pytestmark = pytest.mark.network
 
@@ -37,7 +39,7 @@ def server(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Two models, keys, and no trust in loopback."""
     home = tmp_path_factory.mktemp("bentoml")
     models = Path(shutil.copytree(tiny_models, home / "models"))
-    shutil.copytree(ROOT / "models" / "cifar10-small", models / "cifar10-small")
+    shutil.copytree(RELEASED, models / NAME / RELEASED.name)
     (home / "keys").write_text(line("user") + line("slow", "rate=1"))
     settings = {"ATTNVGG_API_KEYS": str(home / "keys"), "ATTNVGG_TRUST_LOOPBACK": "false"}
     with running(models, home, **settings) as server:
@@ -87,7 +89,7 @@ def test_a_key_opens_the_door(server: Server, monkeypatch: pytest.MonkeyPatch) -
         assert client.predict(png()).label in ("circle", "square", "triangle")
     monkeypatch.setenv("ATTNVGG_API_KEY", "user\n")
     with Client(server.url) as client:
-        assert {model.name for model in client.models()} == {"tiny", "cifar10-small"}
+        assert {model.name for model in client.models()} == {"tiny", NAME}
 
 
 @pytest.mark.parametrize("key", [None, "nobody"])
@@ -157,11 +159,11 @@ def test_an_error_has_the_id_under_which_the_log_knows_it(server: Server) -> Non
 def test_a_model_by_its_name_and_version(server: Server) -> None:
     with Client(server.url, api_key="user") as client:
         assert client.predict(png()).model.name == "tiny"
-        named = client.predict(png(), model="cifar10-small", version="1", top_k=20)
-        assert (named.model.name, named.model.version) == ("cifar10-small", "1")
+        named = client.predict(png(), model=NAME, version=RELEASED.name, top_k=20)
+        assert (named.model.name, named.model.version) == (NAME, RELEASED.name)
         assert len(named.top_k) == 10
         with pytest.raises(NotFoundError, match="model_not_found"):
-            client.predict(png(), model="cifar10-small", version="2")
+            client.predict(png(), model=NAME, version="99")
 
 
 def test_a_restart_in_between_is_not_noticed(server: Server) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from support import ROOT
+from support import MODELS, RELEASED
 
 Lines = dict[str, tuple[str, str]]
 
@@ -60,8 +60,8 @@ def test_a_sound_set_up_would_serve(tiny_models: Path, tmp_path: Path) -> None:
 
 
 def test_a_precision_that_is_there_is_run(tiny_models: Path) -> None:
-    found = examine(0, ATTNVGG_MODELS=str(ROOT / "models"), ATTNVGG_PRECISION="int8")
-    assert "int8 on cpu agrees" in found["cifar10-small/1"][1]
+    found = examine(0, ATTNVGG_MODELS=str(MODELS), ATTNVGG_PRECISION="int8")
+    assert "int8 on cpu agrees" in found[f"{RELEASED.parent.name}/{RELEASED.name}"][1]
     found = examine(1, ATTNVGG_MODELS=str(tiny_models), ATTNVGG_PRECISION="int8")
     assert "has no model.int8.onnx (it has: fp32)" in found["tiny/1"][1]
 

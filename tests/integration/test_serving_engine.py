@@ -10,9 +10,7 @@ import pytest
 from PIL import Image
 
 from attnvgg_bundle import manifest
-from support import ROOT, Server, running
-
-RELEASED = ROOT / "models" / "cifar10-small" / "1"
+from support import MODELS, RELEASED, Server, running
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +19,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     file = home / "attnvgg.toml"
     file.write_text('precision = "int8"\nmax_images = 7\nmax_batch = 4\n')
     settings = {"ATTNVGG_CONFIG": str(file), "ATTNVGG_MAX_IMAGES": "2"}
-    with running(ROOT / "models", home, **settings) as server:
+    with running(MODELS, home, **settings) as server:
         yield server
 
 
