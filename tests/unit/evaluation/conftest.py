@@ -9,6 +9,8 @@ import torch
 
 from attnvgg_training.checkpoint import Record
 from attnvgg_training.config import Config
+from attnvgg_training.data.split import MemorySplit
+from attnvgg_training.evaluation.context import Context
 from attnvgg_training.evaluation.subject import Seeing, Subject
 from attnvgg_training.models import ModelConfig
 from tiny_networks import WIDTHS, small
@@ -49,3 +51,12 @@ def pixels() -> torch.Tensor:
 def targets() -> torch.Tensor:
     """[4]."""
     return torch.tensor([1, 7, 3, 3])
+
+
+@pytest.fixture
+def context(subject: Subject, tmp_path: Path) -> Context:
+    """Twenty noisy test pictures of ten classes."""
+    made = Context({"attention": subject}, "pictures", None, tmp_path, torch.device("cpu"))
+    images = torch.randint(256, (20, 32, 32, 3), generator=torch.Generator().manual_seed(0))
+    made.__dict__["test"] = MemorySplit(images.to(torch.uint8), torch.arange(20) % 10)
+    return made

@@ -3,9 +3,9 @@
 import json
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from attnvgg_training import data, files
-from attnvgg_training.data import Split
-from attnvgg_training.errors import ConfigError
+from attnvgg_training.data import Dataset, Split
+from attnvgg_training.errors import ConfigError, DataError
 from attnvgg_training.evaluation import masks
 from attnvgg_training.evaluation.findings import plain
 from attnvgg_training.evaluation.masks import Masked
 from attnvgg_training.evaluation.subject import Subject
 
 MAIN = "attention"
+WITH_PHOTOS = ("localisation", "segmentation", "detail")
 logger = logging.getLogger(__name__)
 
 
@@ -50,20 +51,6 @@ class Context:
     def of_role(self, role: str) -> list[Subject]:
         """`control`, `control#2`, ... in the order given."""
         return [subject for subject in self.subjects.values() if subject.role == role]
-
-    def wanted(self, role: str, suite: str) -> Subject:
-        """The first network of a role.
-
-        Raises:
-            ConfigError: none was given.
-        """
-        found = self.of_role(role)
-        if not found:
-            raise ConfigError(
-                f"--suite {suite} compares with a network called {role!r}; give it with "
-                f"--beside {role}=CHECKPOINT"
-            )
-        return found[0]
 
     @cached_property
     def test(self) -> Split:
@@ -98,22 +85,63 @@ class Context:
 
         Raises:
             ConfigError: there is no --masks.
-            DataError: one cannot be read.
+            DataError: one cannot be read, or none shows an object.
         """
         if self.masks is None:
             raise ConfigError("this suite looks at photos with object masks; give --masks DIR")
         config, size = self.main.record.config.data, self.main.size
         read = [(path, masks.read(path, mask, config)) for path, mask in masks.find(self.masks)]
-        return [each for each in read if each[1].coverage(size, size).any()]
+        found = [each for each in read if each[1].coverage(size, size).any()]
+        if not found:
+            raise DataError(
+                f"--masks {self.masks} holds {len(read)} photos, but the network sees no object in "
+                f"any: {config.geometry} cuts all of them away"
+            )
+        return found
 
-    def part(self, name: str, compute: Callable[[], Any], **depends: Any) -> Any:
-        """What `compute` gives as plain data, from disk if it was computed before.
+    @cached_property
+    def elsewhere(self) -> Dataset:
+        """--pictures transfer=SPEC, as the main network sees pictures.
 
-        name: such as `faithfulness/grad-cam conv10`; unique within the report. depends: whatever
-        else the result is a function of, beside the networks, the pictures, the seed and the limit.
+        Raises:
+            DataError: it cannot be read.
+        """
+        config = self.main.record.config.data
+        config = replace(config, subset=0, permute_labels=False, crop_to_box=False)
+        return data.load(self.others["transfer"], config)
+
+    @cached_property
+    def distractors(self) -> list[Path]:
+        """The files of --pictures localisation=FOLDER, masks left out, sorted.
+
+        Raises:
+            DataError: there are fewer than three.
+        """
+        folder = Path(self.others["localisation"])
+        found = [path for path in folder.rglob("*") if path.suffix.lower() in data.SUFFIXES]
+        found = sorted(path for path in found if not path.name.endswith(masks.MASK))
+        if len(found) < 3:
+            raise DataError(
+                f"--pictures localisation={folder} holds {len(found)} pictures; it needs 3"
+            )
+        return found
+
+    def part(
+        self,
+        name: str,
+        compute: Callable[[], Any],
+        uses: Sequence[Subject] | None = None,
+        **depends: Any,
+    ) -> Any:
+        """What `compute` gives as plain data, from disk if it was computed before: by the same code,
+        from the same networks, pictures, seed and limit.
+
+        name: such as `faithfulness/grad-cam conv10`, SUITE/REST; unique within the report. uses: the
+        networks that the result is a function of; the main one, where it is not said. depends:
+        whatever else it is a function of.
         """
         path = self.out / "parts" / f"{name.replace(' ', '-').replace('#', '-')}.json"
-        key = self._key(name, depends)
+        key = self._key(name, [self.main] if uses is None else uses, depends)
         if path.is_file():
             kept = json.loads(path.read_text())
             if kept["key"] == key:
@@ -126,14 +154,59 @@ class Context:
         files.write(path, (json.dumps(record) + "\n").encode())
         return found
 
-    def _key(self, name: str, depends: dict[str, Any]) -> str:
+    def _key(self, name: str, uses: Sequence[Subject], depends: dict[str, Any]) -> str:
+        suite = name.partition("/")[0]
         facts = [
             name,
-            {subject.name: subject.sha256 for subject in self.subjects.values()},
-            [self.source, str(self.masks), self.seed, self.limit, self.others],
+            _code(suite),
+            {subject.name: subject.sha256 for subject in uses},
+            self._pictures(suite),
+            [self.seed, self.limit],
             plain(depends),
         ]
         return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _pictures(self, suite: str) -> list[str]:
+        """Hashes of all pictures that a suite may look at."""
+        found = [self._of_test]
+        if suite in WITH_PHOTOS and self.masks is not None:
+            found.append(self._of_photos)
+        if suite == "transfer" and suite in self.others:
+            found.append(self.elsewhere.fingerprint())
+        if suite == "localisation" and suite in self.others:
+            found.append(self._of_distractors)
+        return found
+
+    @cached_property
+    def _of_test(self) -> str:
+        digest = sha256(self.test.targets.cpu().numpy().tobytes())
+        for indices in torch.arange(len(self.test)).split(1024):
+            digest.update(self.test.pixels(indices).cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    @cached_property
+    def _of_photos(self) -> str:
+        digest = sha256()
+        for path, masked in self.photos:
+            digest.update(path.read_bytes() + masked.mask.tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def _of_distractors(self) -> str:
+        digest = sha256()
+        for path in self.distractors:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+@cache
+def _code(suite: str) -> str:
+    """Hash of the sources that a suite's figures come from."""
+    folder = Path(__file__).parent
+    shared = [folder / f"{name}.py" for name in ("applied", "masks", "subject")]
+    mine = folder / "suites" / f"{suite.replace('-', '_')}.py"
+    paths = [*shared, *sorted((folder / "methods").glob("*.py")), mine]
+    return sha256(b"".join(path.read_bytes() for path in paths if path.is_file())).hexdigest()
 
 
 def as_pixels(images: Tensor) -> Tensor:

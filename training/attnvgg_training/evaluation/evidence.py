@@ -8,9 +8,11 @@ import torch
 
 from attnvgg_training.distributed import World
 from attnvgg_training.errors import ConfigError
-from attnvgg_training.evaluation import subject, suite
+from attnvgg_training.evaluation import report, subject, suite
 from attnvgg_training.evaluation.context import MAIN, Context
 from attnvgg_training.evaluation.subject import Subject
+
+WITH_PICTURES = ("localisation", "transfer")
 
 
 def run(arguments: argparse.Namespace, argv: Sequence[str]) -> str:
@@ -19,11 +21,16 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> str:
     Raises:
         CheckpointError, ConfigError, DataError: see the messages.
     """
-    names = suite.named(arguments.suite)
-    if arguments.limit is not None and arguments.limit < 1:
-        raise ConfigError(f"--limit is {arguments.limit}; it must be 1 or more")
+    names, every = suite.named(arguments.suite), arguments.suite == suite.ALL
+    _check(arguments)
     device = World().device(arguments.device)
     torch.backends.cudnn.allow_tf32 = False  # what is called float32 shall be that on a GPU too
+    others = _pairs("--pictures", arguments.pictures, "SUITE=SPEC")
+    unknown = sorted(set(others) - set(WITH_PICTURES))
+    if unknown:
+        raise ConfigError(
+            f"--pictures {unknown[0]}=...: pictures are taken for {' and '.join(WITH_PICTURES)}"
+        )
     context = Context(
         _subjects(arguments, device),
         arguments.data,
@@ -32,11 +39,27 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> str:
         device,
         arguments.seed,
         arguments.limit,
-        others=_pairs("--pictures", arguments.pictures, "SUITE=SPEC"),
+        arguments.batch_size,
+        others,
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    suite.run(context, names, ["attnvgg-evaluate", *argv])
-    return f"{', '.join(names)}: {arguments.out / 'report.html'}, {arguments.out / 'results.json'}"
+    count = suite.run(context, names, ["attnvgg-evaluate", *argv], every)
+    said = f"{arguments.out / report.PAGE} and {suite.RESULTS} beside it: {count} suites"
+    return said if count == len(names) else f"{said}, {len(names) - count} left out"
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.limit is not None and arguments.limit < 1:
+        raise ConfigError(f"--limit is {arguments.limit}; it must be 1 or more")
+    if not 0 <= arguments.seed < 2**32:
+        raise ConfigError(f"--seed is {arguments.seed}; it must be 0 to {2**32 - 1}")
+    if arguments.batch_size < 1:
+        raise ConfigError(f"--batch-size is {arguments.batch_size}; it must be 1 or more")
+    for flag in ("json", "flip", "per_class"):
+        if getattr(arguments, flag):
+            raise ConfigError(
+                f"--{flag.replace('_', '-')} is not for --suite; results.json has everything"
+            )
 
 
 def _subjects(arguments: argparse.Namespace, device: torch.device) -> dict[str, Subject]:

@@ -31,3 +31,10 @@ def paired(first: NDArray[np.floating], second: NDArray[np.floating]) -> Interva
     """The mean of the differences on the same pictures, first less second; an interval that holds 0
     says that they cannot be told apart on so many."""
     return bootstrap(np.asarray(first, float) - np.asarray(second, float))
+
+
+def told(difference: Interval, less: str, more: str, alike: str) -> str:
+    """Which of three words a difference's interval allows: that of `alike` where it holds 0."""
+    if difference.high < 0:
+        return less
+    return more if difference.low > 0 else alike
