@@ -105,7 +105,9 @@ def helps() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("text", [TRAINING, NETWORKS], ids=["training", "networks"])
+@pytest.mark.parametrize(
+    "text", [TRAINING, NETWORKS, EVIDENCE], ids=["training", "networks", "evidence"]
+)
 def test_commands_that_are_not_run_have_flags_that_exist(text: str, helps: dict[str, str]) -> None:
     for block in blocks(text, "console"):
         for line in block.splitlines():

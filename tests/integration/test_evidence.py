@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,13 @@ from support import ROOT
 from training_support import train
 
 SHAPES = str(ROOT / "tests" / "data" / "shapes")
+WITH_G = ("--global-feature", "true")
+OTHERS = {
+    "control": ("--name", "VGG-control", *WITH_G),
+    "gap": ("--name", "VGG-GAP", *WITH_G),
+    "dp": ("--name", "VGG-att3-concat-dp", *WITH_G),
+    "permuted": ("--permute-labels", "true"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +44,18 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that gets some of the shapes right."""
-    run = tmp_path_factory.mktemp("runs") / "shapes"
-    assert train(run) == 0
-    return run / "last"
+    """A checkpoint that gets some of the shapes right, and beside it others, hardly trained."""
+    runs = tmp_path_factory.mktemp("runs")
+    assert train(runs / "attention") == 0
+    for name, flags in OTHERS.items():
+        assert train(runs / name, "--epochs", "1", *flags) == 0
+    assert train(runs / "attention#2", "--seed", "1") == 0
+    return runs / "attention" / "last"
 
 
 def arguments(checkpoint: Path, photos: Path, out: Path, *more: str) -> list[str]:
-    beside = ["--beside", f"control={checkpoint}", "--beside", f"attention#2={checkpoint}"]
+    runs = checkpoint.parents[1]
+    beside = [x for n in (*OTHERS, "attention#2") for x in ("--beside", f"{n}={runs / n / 'last'}")]
     pictures = ["--masks", str(photos), "--pictures", f"localisation={photos / 'none'}"]
     pictures += ["--pictures", f"transfer={SHAPES}"]
     return [str(checkpoint), "--data", SHAPES, "--out", str(out), *beside, *pictures, *more]
@@ -66,7 +78,31 @@ def test_every_suite_is_in_the_results(report: Path) -> None:
         for table in each["tables"]:
             assert table["rows"], table["title"]
             assert all(len(row) == len(table["columns"]) for row in table["rows"])
-    assert set(found["subjects"]) == {"attention", "control", "attention#2"}
+    assert set(found["subjects"]) == {"attention", *OTHERS, "attention#2"}
+    assert found["subjects"]["permuted"]["permuted"] is True
+
+
+def rows(report: Path, name: str, title: str) -> dict[str, list[Any]]:
+    """A table's rows by what stands in the first column."""
+    found = json.loads((report / "results.json").read_text())["suites"][name]["tables"]
+    (table,) = [each for each in found if each["title"].startswith(title)]
+    return {row[0]: row for row in table["rows"]}
+
+
+def test_every_network_has_its_place(report: Path) -> None:
+    every = {"attention", *OTHERS, "attention#2"}
+    assert set(rows(report, "classification", "Error and calibration")) == every
+    assert set(rows(report, "robustness", "Error under PGD")) == every
+    swapped = set(rows(report, "global-feature", "Without g"))
+    assert {"dp", "untrained pc", "untrained dp"} <= swapped
+    assert "CAM (gap)" in rows(report, "localisation", "Photos")
+    assert "CAM (gap)" in rows(report, "segmentation", "")
+    (header,) = [
+        table["columns"]
+        for table in json.loads((report / "results.json").read_text())["suites"]["sanity"]["tables"]
+        if table["title"] == "Networks trained apart"
+    ]
+    assert header[1:] == [f"rank correlation with {n}" for n in ("permuted", "attention#2")]
 
 
 def test_the_page_shows_all_of_it(report: Path) -> None:
@@ -100,6 +136,10 @@ def test_what_is_there_is_not_computed_again(report: Path, trained: Path, photos
     [
         (["--suite", "sanity,nothing"], "'nothing'; it must be one of classification"),
         (["--suite", "sanity", "--limit", "0"], "--limit is 0; it must be 1 or more"),
+        (["--suite", "sanity", "--seed", "-1"], "--seed is -1; it must be 0 to"),
+        (["--suite", "sanity", "--batch-size", "0"], "--batch-size is 0; it must be 1 or more"),
+        (["--suite", "sanity", "--per-class"], "--per-class is not for --suite"),
+        (["--suite", "sanity", "--pictures", "localization=x"], "for localisation and transfer"),
         (["--suite", "sanity", "--beside", "control"], "--beside is 'control'; it must be"),
         (["--suite", "sanity", "--beside", "control=x"], "given twice"),
         (["--suite", "sanity", "--beside", "attention=x"], "take attention#2"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -33,15 +34,41 @@ class Corner(nn.Module):
 def test_deletion_and_insertion_know_a_true_map_from_a_false_one(context: Context) -> None:
     seen = replace(context.main, model=Corner())  # type: ignore[arg-type]
     context = replace(context, subjects={"attention": seen})
-    bright = torch.full((20, 32, 32, 3), 200, dtype=torch.uint8)
+    bright = torch.zeros(20, 32, 32, 3, dtype=torch.uint8)
+    bright[:, :16, :16] = 200
     context.__dict__["test"] = MemorySplit(bright, torch.zeros(20, dtype=torch.int64))
     true = torch.zeros(20, 32, 32)
     true[:, :16, :16] = 1.0
     good = faithfulness._measure(context, fixed(true))
     bad = faithfulness._measure(context, fixed(1 - true))
     assert np.mean(good["deletion"]) < np.mean(bad["deletion"]) - 0.2
-    assert np.mean(good["insertion"]) >= np.mean(bad["insertion"])
-    assert len(good["road first"]) == len(faithfulness.REMOVED)
+    assert np.mean(good["insertion"]) > np.mean(bad["insertion"]) + 0.001
+    better, worse = faithfulness.per_picture(good), faithfulness.per_picture(bad)
+    assert better["road first"].mean() < worse["road first"].mean() - 0.2
+    assert better["road last"].mean() > worse["road last"].mean() + 0.2
+    assert better["road first"].shape == better["deletion"].shape == (20,)
+
+
+@pytest.mark.parametrize("key", faithfulness.ORDER)
+def test_the_best_learned_map_is_judged_by_the_direction_of_the_measure(key: str) -> None:
+    low = np.linspace(0.1, 0.2, 20)
+    found = {
+        "mine": low,
+        "poor": low + 0.1,
+        "random": low + 0.5,
+        "centre": low,
+        "theirs": low - 0.05,
+    }
+    if faithfulness.ORDER[key][1] > 0:  # more is better: the same, upside down
+        found = {name: 1 - each for name, each in found.items()}
+    said = faithfulness.verdicts(key, found, ["poor", "mine"], ["theirs"])
+    title = faithfulness.ORDER[key][0]
+    assert said[0].startswith(f"{title}: mine, the best learned map, is better than random:")
+    assert "is no better or worse than centre: " in said[1]
+    assert "is worse than theirs: " in said[2]
+    amount = "-0.500 (-0.500 to -0.500)"
+    assert (amount if faithfulness.ORDER[key][1] < 0 else amount.replace("-", "+")) in said[0]
+    assert faithfulness.verdicts(key, found, [], ["theirs"]) == []
 
 
 def test_pixels_are_ordered_by_the_map_and_ties_at_random(pixels: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Methods applied to many pictures, and maps brought to a common size."""
 
-from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -8,10 +8,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from attnvgg_training.evaluation.methods import Method
+from attnvgg_training.evaluation.context import Context
+from attnvgg_training.evaluation.methods import Method, afterwards, methods
 from attnvgg_training.evaluation.subject import Subject
 
 Floats = NDArray[np.float64]
+
+
+def looking(context: Context) -> list[tuple[Subject, Method]]:
+    """All methods that fit the main network, and behind its own ones CAM on the first network of
+    the role `gap`, which it needs: whose map it is, and the method, `CAM (gap)`."""
+    found = [(context.main, method) for method in methods(context.main)]
+    others = [
+        (other, replace(method, name=f"{method.name} ({other.name})"))
+        for other in context.of_role("gap")[:1]
+        for method in afterwards(other)
+        if method.name == "CAM"
+    ]
+    own = [each for each in found if each[1].kind != "control"]
+    return [*own, *others, *found[len(own) :]]
 
 
 def maps(method: Method, pixels: Tensor, targets: Tensor, size: int = 64) -> Tensor:
@@ -21,7 +36,7 @@ def maps(method: Method, pixels: Tensor, targets: Tensor, size: int = 64) -> Ten
 
 
 @torch.inference_mode()
-def chances(subject: Subject, pixels: Tensor, size: int = 256) -> Tensor:
+def chances(subject: Subject, pixels: Tensor, size: int = 64) -> Tensor:
     """Probabilities of pixels [N, 3, H, W], float32 [N, K] on the CPU."""
     return torch.cat([subject.model(each).float().softmax(1).cpu() for each in pixels.split(size)])
 
@@ -45,18 +60,27 @@ def shares(found: Tensor) -> Tensor:
     return torch.where(sums > 0, found / sums.clamp_min(torch.finfo(found.dtype).tiny), even)
 
 
-def peaks(found: Tensor) -> Tensor:
-    """Middle of the largest cell of maps [N, h, w], as parts of the height and the width, [N, 2].
-    A map that is the same everywhere has its middle there: it points at nothing else."""
-    _, height, width = found.shape
-    place = found.flatten(1).argmax(1)
-    rows, columns = place // width, place % width
-    at = torch.stack([(rows + 0.5) / height, (columns + 0.5) / width], dim=1)
-    flat = found.flatten(1).amax(1) == found.flatten(1).amin(1)
-    at[flat] = torch.full((2,), 0.5)
-    return at
+def tops(found: Tensor) -> Tensor:
+    """Where maps [N, h, w] point: the same share on every cell that has the largest value, the sum
+    of 1; ties stay ties, and a map that is the same everywhere points everywhere."""
+    return shares((found == found.amax((1, 2), keepdim=True)).float())
 
 
-def names(methods: Iterable[Method]) -> list[str]:
-    """In their order."""
-    return [method.name for method in methods]
+def partners(targets: Tensor, seed: int) -> Tensor:
+    """Another picture for every picture, drawn evenly from all of other classes: indices, int64 [N]
+    on the CPU, the same for the same seed. From all other pictures where there is one class only; a
+    single picture has none but itself.
+
+    targets: classes, int64 [N].
+    """
+    groups = targets.cpu()
+    if len(groups) < 2:
+        return torch.zeros(len(groups), dtype=torch.int64)
+    if (groups == groups[0]).all():
+        groups = torch.arange(len(groups))
+    order = groups.argsort(stable=True)
+    _, group, sizes = groups.unique(return_inverse=True, return_counts=True)
+    size, first = sizes[group], (sizes.cumsum(0) - sizes)[group]
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(2**62, group.shape, generator=generator) % (len(groups) - size)
+    return order[torch.where(drawn < first, drawn, drawn + size)]

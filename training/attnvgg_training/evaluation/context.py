@@ -133,11 +133,11 @@ class Context:
         uses: Sequence[Subject] | None = None,
         **depends: Any,
     ) -> Any:
-        """What `compute` gives as plain data, from disk if it was computed before: by the same code,
-        from the same networks, pictures, seed and limit.
+        """What `compute` gives as plain data, from disk if it was computed before: by the same
+        code, from the same networks, pictures, seed and limit.
 
-        name: such as `faithfulness/grad-cam conv10`, SUITE/REST; unique within the report. uses: the
-        networks that the result is a function of; the main one, where it is not said. depends:
+        name: SUITE/REST, such as `faithfulness/grad-cam conv10`; unique within the report. uses:
+        the networks that the result is a function of; the main one, where it is not said. depends:
         whatever else it is a function of.
         """
         path = self.out / "parts" / f"{name.replace(' ', '-').replace('#', '-')}.json"

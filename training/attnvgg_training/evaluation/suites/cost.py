@@ -16,7 +16,8 @@ BATCH, ROUNDS, WARM = 32, 9, 2
 
 def run(context: Context) -> Findings:
     """The methods take turns, so that a busy machine slows all of them alike; medians."""
-    found = context.part("cost/all", partial(_measure, context), batch=BATCH, rounds=ROUNDS)
+    where = f"{torch.get_num_threads()} threads, {context.device}"
+    found = context.part("cost/all", partial(_measure, context), where=where)
     plain = found["forward pass"]["ms"]
     rows = tuple(
         (name, each["ms"], each["ms"] / plain, each["source"]) for name, each in found.items()
@@ -25,8 +26,8 @@ def run(context: Context) -> Findings:
         "Time of a map",
         ("method", "ms a picture", "forward passes", "source"),
         rows,
-        f"Medians of {ROUNDS} turns, {BATCH} pictures at once, {torch.get_num_threads()} threads, "
-        f"{context.device}; PyTorch, not the exported graph.",
+        f"Medians of {ROUNDS} turns, {min(BATCH, len(context.test))} pictures at once, {where}; "
+        "PyTorch, not the exported graph.",
     )
     levels = [name for name in found if name.startswith("attention ")]
     later = [n for n in found if n.startswith("grad-cam")]

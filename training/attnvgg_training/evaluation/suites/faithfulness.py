@@ -3,15 +3,16 @@
 Deletion and insertion: Petsiuk et al., "RISE", BMVC 2018. Pixels are replaced by the training set's
 mean colour in the order of the map, largest first (deletion), or put back into a blurred picture
 (insertion); the figure is the mean probability of the class answered over all steps, as a part of
-what it was. ROAD: Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution
-Methods", ICML 2022: what is removed is filled in from its neighbours with a little noise, so that
-the shape of the hole says little; the figure is how often the class answered stays.
+what it is for the whole picture. ROAD: Rong et al., "A Consistent and Efficient Evaluation Strategy
+for Attribution Methods", ICML 2022: what is removed is filled in from its neighbours with a little
+noise, so that the shape of the hole says little; the figure is how often the class answered stays.
 
 The same pictures for all, those the network gets right. A map of ties (`uniform`) is ordered at
 random, so that it is the control of an order that means nothing.
 """
 
 from functools import partial
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -24,15 +25,23 @@ from torch import Tensor
 from attnvgg_training.errors import DataError
 from attnvgg_training.evaluation.applied import chances, maps, resized
 from attnvgg_training.evaluation.context import Context
-from attnvgg_training.evaluation.findings import Curves, Findings, Series, Table
+from attnvgg_training.evaluation.findings import Curves, Findings, Interval, Series, Table
 from attnvgg_training.evaluation.methods import Method, methods
-from attnvgg_training.evaluation.statistics import bootstrap, paired
+from attnvgg_training.evaluation.statistics import bootstrap, paired, told
 from attnvgg_training.torchvision_shim import v2
 
 PICTURES = 500
 STEPS = 16
 REMOVED = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 NOISE = 0.01
+# Measure -> what it is called, and whether more of it (1) or less (-1) is better.
+ORDER = {
+    "deletion": ("Deletion", -1),
+    "insertion": ("Insertion", 1),
+    "road first": ("ROAD, most relevant first", -1),
+    "road last": ("ROAD, least relevant first", 1),
+}
+Measured = dict[str, Any]  # deletion, insertion: [N]; road first, road last: [part removed][N]
 # Direct neighbours count a sixth each, diagonal ones a twelfth, as in the paper's appendix.
 NEIGHBOURS = {
     **dict.fromkeys(((0, 1), (1, 0), (0, -1), (-1, 0)), 1 / 6),
@@ -43,21 +52,26 @@ NEIGHBOURS = {
 def run(context: Context) -> Findings:
     """Every method that fits the main network."""
     everything = methods(context.main)
-    found = {
+    found: dict[str, Measured] = {
         m.name: context.part(
-            f"faithfulness/{m.name}", partial(_measure, context, m), steps=STEPS, part=REMOVED
+            f"faithfulness/{m.name}",
+            partial(_measure, context, m),
+            steps=STEPS,
+            removed=REMOVED,
+            most=PICTURES,
         )
         for m in everything
     }
+    means = {name: per_picture(each) for name, each in found.items()}
     rows = tuple(
         (
             name,
             bootstrap(each["deletion"]),
             bootstrap(each["insertion"]),
-            100 * _mean(each["road first"]),
-            100 * _mean(each["road last"]),
+            bootstrap(100 * each["road first"]),
+            bootstrap(100 * each["road last"]),
         )
-        for name, each in found.items()
+        for name, each in means.items()
     )
     columns = (
         "map",
@@ -66,8 +80,11 @@ def run(context: Context) -> Findings:
         "ROAD, most relevant first, % (less)",
         "ROAD, least relevant first, % (more)",
     )
-    count = len(next(iter(found.values()))["deletion"])
-    note = f"{count} test pictures that the network gets right; 95 % bootstrap intervals."
+    count = len(next(iter(means.values()))["deletion"])
+    note = (
+        f"{count} test pictures that the network gets right; 95 % bootstrap intervals; ROAD is the "
+        f"mean over {', '.join(f'{100 * part:.0f}' for part in REMOVED)} % of the pixels."
+    )
     shown = [m.name for m in everything if not m.name.startswith("guided grad-cam")]
     curves = tuple(
         _curves(title, {name: found[name][key] for name in shown})
@@ -76,21 +93,37 @@ def run(context: Context) -> Findings:
             ("ROAD, least relevant first", "road last"),
         )
     )
-    sentences = _sentences({n: np.array(each["deletion"]) for n, each in found.items()})
-    return Findings(sentences, (Table("Faithfulness", columns, rows, note, 3),), curves)
+    learned = [m.name for m in everything if m.kind == "learned"]
+    later = [m.name for m in everything if m.kind == "afterwards"]
+    sentences = [
+        said
+        for key in ORDER
+        for said in verdicts(key, {n: e[key] for n, e in means.items()}, learned, later)
+    ]
+    return Findings(tuple(sentences), (Table("Faithfulness", columns, rows, note, 3),), curves)
 
 
-def _mean(by_step: list[list[float]]) -> float:
-    return float(np.mean(by_step))
+def per_picture(found: Measured) -> dict[str, NDArray[np.float64]]:
+    """Deletion, insertion and the means of ROAD over the parts removed, [N] each."""
+    return {
+        "deletion": np.array(found["deletion"], dtype=float),
+        "insertion": np.array(found["insertion"], dtype=float),
+        "road first": np.array(found["road first"], dtype=float).mean(0),
+        "road last": np.array(found["road last"], dtype=float).mean(0),
+    }
 
 
-def _curves(title: str, found: dict[str, list[list[float]]]) -> Curves:
+def _curves(title: str, found: dict[str, Any]) -> Curves:
     x = tuple(100 * part for part in REMOVED)
-    series = tuple(
-        Series(name, x, tuple(100 * float(np.mean(step)) for step in each))
-        for name, each in found.items()
-    )
-    return Curves(title, "pixels filled in, %", "same answer, %", series)
+    series = []
+    for name, steps in found.items():
+        each = [bootstrap(100 * np.array(step, dtype=float)) for step in steps]
+        series.append(
+            Series(
+                name, x, *(tuple(getattr(e, key) for e in each) for key in ("value", "low", "high"))
+            )
+        )
+    return Curves(title, "pixels filled in, %", "same answer, %", tuple(series))
 
 
 def right(context: Context, most: int) -> tuple[Tensor, Tensor]:
@@ -110,15 +143,15 @@ def right(context: Context, most: int) -> tuple[Tensor, Tensor]:
     return pixels[kept], targets[kept]
 
 
-def _measure(context: Context, method: Method) -> dict[str, list[float] | list[list[float]]]:
+def _measure(context: Context, method: Method) -> Measured:
     pixels, targets = right(context, PICTURES)
     found = resized(maps(method, pixels, targets, context.batch_size), *pixels.shape[-2:])
     order = ranked(found, pixels)
     mean = context.main.model.get_buffer("mean").expand_as(pixels)
     blurred = v2.functional.gaussian_blur(pixels, [11, 11], [5.0, 5.0])
     return {
-        "deletion": _replaced(context, pixels, mean, targets, order),
-        "insertion": _replaced(context, blurred, pixels, targets, order),
+        "deletion": _replaced(context, pixels, mean, targets, order, 0),
+        "insertion": _replaced(context, blurred, pixels, targets, order, -1),
         "road first": _road(context, pixels, targets, order, first=True),
         "road last": _road(context, pixels, targets, order, first=False),
     }
@@ -139,10 +172,10 @@ def ranked(found: Tensor, pixels: Tensor) -> Tensor:
 
 
 def _replaced(
-    context: Context, start: Tensor, end: Tensor, targets: Tensor, order: Tensor
+    context: Context, start: Tensor, end: Tensor, targets: Tensor, order: Tensor, intact: int
 ) -> list[float]:
     """Mean over the steps of the class's probability while `start` becomes `end`, over what it is
-    for the whole picture, for each picture."""
+    for the whole picture, which is the first step (intact 0) or the last (-1); for each picture."""
     total = order[0].numel()
     order = order.to(start.device).unsqueeze(1)
     asked = targets.cpu().unsqueeze(1)
@@ -151,8 +184,7 @@ def _replaced(
         changed = torch.where(order < round(total * step / STEPS), end, start)
         probabilities.append(chances(context.main, changed).gather(1, asked).squeeze(1))
     steps = torch.stack(probabilities)  # [steps, N]
-    whole = torch.maximum(steps[0], steps[-1]).clamp_min(1e-6)
-    means: list[float] = ((steps[1:] + steps[:-1]).mean(0) / 2 / whole).tolist()
+    means: list[float] = ((steps[1:] + steps[:-1]).mean(0) / 2 / steps[intact]).tolist()
     return means
 
 
@@ -220,25 +252,24 @@ def _equations(
     return coo_matrix((data, places), shape=(len(missing),) * 2), known
 
 
-def _sentences(deletion: dict[str, NDArray[np.float64]]) -> tuple[str, ...]:
-    learned = [name for name in deletion if name.startswith("attention ")]
+def verdicts(
+    key: str, found: dict[str, NDArray[np.float64]], learned: list[str], later: list[str]
+) -> list[str]:
+    """The best learned map under one measure against what looks at nothing and against the best
+    method applied afterwards; on the same pictures."""
     if not learned:
-        return ()
-    best = min(learned, key=lambda name: deletion[name].mean())
-    controls = ("random", "centre")
-    rivals = [n for n in deletion if n not in learned and n not in (*controls, "uniform")]
-    rival = min(rivals, key=lambda name: deletion[name].mean())
+        return []
+    title, sign = ORDER[key]
+    best, rival = (max(names, key=lambda n: sign * found[n].mean()) for names in (learned, later))
     said = []
-    for other in (*controls, rival):
-        less = paired(deletion[best], deletion[other])
-        amount = f"{less.value:+.3f} ({less.low:+.3f} to {less.high:+.3f})"
-        if less.high < 0:
-            verdict = "costs the answer more than"
-        elif less.low > 0:
-            verdict = "costs the answer less than"
-        else:
-            verdict = "costs the answer about as much as"
-        said.append(
-            f"To delete what {best} marks {verdict} to delete what {other} marks: {amount}."
-        )
-    return tuple(said)
+    for other in ("random", "centre", rival):
+        more = paired(sign * found[best], sign * found[other])
+        verdict = told(more, "worse than", "better than", "no better or worse than")
+        amount = f"{sign * more.value:+.3f} ({_bounds(more, sign)})"
+        said.append(f"{title}: {best}, the best learned map, is {verdict} {other}: {amount}.")
+    return said
+
+
+def _bounds(difference: Interval, sign: int) -> str:
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    return f"{low:+.3f} to {high:+.3f}"

@@ -2,25 +2,34 @@
 
 Under parametrised compatibility with softmax, <u, l + g> = <u, l> + <u, g>, and the last term, the
 same at every position, is lost in the normalisation: exactly nothing can depend on g, in whatever
-way it was trained. Under dot products g is the query, and everything may. Measured in float64, on
-the networks given that have a g (`--beside dp=`, `--beside pc=`), and on untrained ones of the main
-network's plan, where the statement must hold as well.
+way it was trained. Under dot products g is the query, and under sigmoid it is a threshold:
+everything may depend on it. Measured in float64, on the networks given that have a g
+(`--beside dp=`, `--beside pc=`), and on untrained ones of the main network's plan, pc and dp, where
+the statement must hold as well. The other picture is of another class.
+
+The change of a map is its total variation distance, half of the sum of differences between maps
+that sum to 1: 0 where both look at the same, 1 where they share nothing; of the level where it is
+largest.
 """
 
+import copy
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from attnvgg_training.errors import ConfigError
+from attnvgg_training.evaluation.applied import partners, shares
 from attnvgg_training.evaluation.context import Context
-from attnvgg_training.evaluation.findings import Findings, Table
+from attnvgg_training.evaluation.findings import Findings, Row, Table
+from attnvgg_training.evaluation.statistics import bootstrap
 from attnvgg_training.evaluation.subject import Seeing, Subject
-from attnvgg_training.models import ModelConfig, build
+from attnvgg_training.models import build
 from attnvgg_training.network import Network
+from attnvgg_training.registry import NETWORKS
 
 PICTURES = 200
+U = 0.5  # standard deviation of u in untrained networks, so that their maps are far from even
 
 
 def run(context: Context) -> Findings:
@@ -28,103 +37,129 @@ def run(context: Context) -> Findings:
     networks: dict[str, Network] = {
         name: subject.network
         for name, subject in context.subjects.items()
-        if subject.network.level_names and getattr(subject.network, "global_branch", None)
+        if subject.network.level_names and has_g(subject.network)
     }
-    networks |= _untrained(context.main)
+    networks |= untrained(context.main)
+    if not networks:
+        return Findings(("None of the networks has both attention and a global feature.",))
     found = {
-        name: context.part(f"global-feature/{name}", partial(_changes, context, name, network))
+        name: context.part(
+            f"global-feature/{name}",
+            partial(_changes, context, name, network),
+            uses=[context.subjects.get(name, context.main)],
+        )
         for name, network in networks.items()
     }
-    rows = tuple(
-        (name, networks[name].compatibility, how, each["map"], each["logit"], each["answer"])
+    rows: list[Row] = [
+        (
+            name,
+            _kind(networks[name]),
+            how,
+            bootstrap(each["map"], "median"),
+            max(each["map"]),
+            max(each["logit"]),
+            100 * sum(each["answer"]) / len(each["answer"]),
+        )
         for name, changes in found.items()
         for how, each in changes.items()
-    )
+    ]
     columns = (
         "network",
-        "compatibility",
+        "scores",
         "in place of g",
-        "largest change of a map, times its largest weight",
+        "change of a map, median",
+        "largest change of a map",
         "largest change of a logit",
         "answers that change, %",
     )
-    note = f"{len(context.chosen(PICTURES))} test pictures, float64."
-    table = Table("Without g, and with another's", columns, rows, note, digits=16)
+    note = f"{len(context.chosen(PICTURES))} test pictures, float64; 95 % bootstrap intervals."
+    table = Table("Without g, and with another's", columns, tuple(rows), note, digits=3)
     return Findings(tuple(_sentences(context.main, networks, found)), (table,))
 
 
-def _untrained(subject: Subject) -> dict[str, Network]:
-    """The main network's plan with a g, pc and dp, at random weights with u at random too."""
+def has_g(network: Network) -> bool:
+    """Whether it computes a global feature."""
+    return getattr(network, "global_branch", None) is not None
+
+
+def untrained(subject: Subject) -> dict[str, Network]:
+    """The main network's plan with a g, pc and dp, at random weights, u among them; nothing for a
+    plan without attention."""
+    if not subject.network.level_names:
+        return {}
     found = {}
+    plan = subject.record.config.model
     for kind in ("pc", "dp"):
-        name = subject.record.config.model.name.rsplit("-", 1)[0] + f"-{kind}"
-        try:
-            config: ModelConfig = replace(
-                subject.record.config.model, name=name, global_feature=True, initial_scale=0.5
-            )
-        except ConfigError:  # a network without attention has no such name
+        name = f"{plan.name.rpartition('-')[0]}-{kind}"
+        if name not in NETWORKS:
             continue
+        config = replace(
+            plan,
+            name=name,
+            global_feature=True,
+            initialisation="uniform-maps",
+            initial_scale=U if kind == "pc" else 0.0,
+        )
         torch.manual_seed(0)
         found[f"untrained {kind}"] = build(config, len(subject.record.labels)).eval()
     return found
 
 
-@torch.inference_mode()
-def _changes(context: Context, name: str, network: Network) -> dict[str, dict[str, float]]:
-    device = context.device
-    exact = network.to(device).double()
+@torch.no_grad()
+def _changes(context: Context, name: str, network: Network) -> dict[str, dict[str, list[float]]]:
+    """What stands in place of g -> `map`, `logit`, `answer` -> what changes in each picture."""
     subject = context.subjects.get(name, context.main)
-    model = _seen(subject, exact)
+    exact = copy.deepcopy(network)
+    seen = Seeing(exact, subject.record.mean, subject.record.std).to(context.device).double()
     indices = context.chosen(PICTURES)
-    images = model.normalised(context.pixels(indices).double())
-    locals_, g = exact.tapped(images)
+    locals_, g = exact.tapped(seen.normalised(context.pixels(indices).double()))
     assert g is not None  # only networks with a g come here
     before = exact.attended(locals_, g)
-    swaps = {"zeros": torch.zeros_like(g), "that of another picture": g.roll(1, 0)}
+    other = partners(context.targets(indices).cpu(), context.seed).to(g.device)
     found = {}
-    for how, other in swaps.items():
-        after = exact.attended(locals_, other)
+    for how, swapped in {"zeros": torch.zeros_like(g), "another picture's": g[other]}.items():
+        after = exact.attended(locals_, swapped)
+        moved = torch.stack([_moved(before.maps[n], after.maps[n]) for n in before.maps])
         found[how] = {
-            "map": max(_relative(before.maps[n], after.maps[n]) for n in before.maps),
-            "logit": (before.logits - after.logits).abs().max().item(),
-            "answer": 100 * _changed(before.logits, after.logits),
+            "map": moved.amax(0).tolist(),
+            "logit": (before.logits - after.logits).abs().amax(1).tolist(),
+            "answer": (before.logits.argmax(1) != after.logits.argmax(1)).double().tolist(),
         }
-    exact.float()
     return found
 
 
-def _seen(subject: Subject, network: Network) -> Seeing:
-    """The subject's normalisation before another network, in that one's precision."""
-    return Seeing(network, subject.record.mean, subject.record.std).double()
+def _moved(before: Tensor, after: Tensor) -> Tensor:
+    """Total variation distance of maps [N, h, w], [N]."""
+    return (shares(before) - shares(after)).abs().sum((1, 2)) / 2
 
 
-def _relative(before: Tensor, after: Tensor) -> float:
-    return ((before - after).abs().amax((1, 2)) / before.amax((1, 2))).max().item()
-
-
-def _changed(before: Tensor, after: Tensor) -> float:
-    return (before.argmax(1) != after.argmax(1)).double().mean().item()
+def _kind(network: Network) -> str:
+    return f"{network.compatibility}, {network.normalisation}"
 
 
 def _sentences(
-    subject: Subject, networks: dict[str, Network], found: dict[str, dict[str, dict[str, float]]]
+    subject: Subject,
+    networks: dict[str, Network],
+    found: dict[str, dict[str, dict[str, list[float]]]],
 ) -> list[str]:
     said = []
-    if not getattr(subject.network, "global_branch", None) and subject.network.level_names:
+    if subject.network.level_names and not has_g(subject.network):
         said.append(
-            "The network has no g: under pc with softmax nothing could depend on it, so its branch "
-            "was never built."
+            "The network has no g: nothing could depend on it, so its branch was never built."
         )
     for name, changes in found.items():
-        worst = max(each["map"] for each in changes.values())
+        worst = max(max(each["map"]) for each in changes.values())
         if not networks[name].g_matters:
             said.append(
-                f"{name} (pc): by its formula no map can change; measured, the largest change is "
-                f"{worst:.1e} of a map's largest weight, which is rounding."
+                f"{name} ({_kind(networks[name])}): by its formula no map can change; measured, "
+                f"the largest change is {worst:.1e} of a map, which is rounding."
             )
-        else:
-            said.append(
-                f"{name} (dp): g is the query; replaced, maps change by up to {worst:.2g} of their "
-                "largest weight."
-            )
+            continue
+        other = changes["another picture's"]
+        changed = 100 * sum(other["answer"]) / len(other["answer"])
+        said.append(
+            f"{name} ({_kind(networks[name])}): with another picture's g a map moves by "
+            f"{bootstrap(other['map'], 'median').value:.3f} in the median and {worst:.3f} at most, "
+            f"and {changed:.0f} % of the answers change."
+        )
     return said

@@ -1,72 +1,108 @@
 """What does each level add, and what draws it to the border?
 
 What is done to the network, not to the picture: a level's map made even, exchanged for another
-picture's, its part of the descriptor replaced by the mean over the pictures ("without"), or that of
-all other levels ("alone"). The weights stay as they were trained, so that a figure says what this
-network relies on, not what one trained without the level could do.
+picture's (of another class, where there are several), its part of the descriptor replaced by the
+mean over the pictures ("without"), or that of all other levels ("alone"). The weights stay as they
+were trained, so that a figure says what this network relies on, not what one trained without the
+level could do.
 
 The border: convolutions pad with zeros, which is an edge that no picture has. If attention along
 the border comes from there, it follows the border when the picture is surrounded by its mirror
-image; if it comes from what is to be seen there, it stays where it was.
+image; if it comes from what is to be seen there, it stays where it was. A ring of cells is called
+preferred where the attention on it, as times an even look, has a 95 % interval over the pictures
+that lies above 1.1, and not preferred where the interval lies below. Padding is what draws a level
+to the border if it prefers the border of the picture and the new one, and not the old one; what is
+to be seen there, if it prefers the border of the picture and the old one, and not the new one. In
+all other cases the mirrored surroundings do not tell.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from attnvgg_training.attention import AttentionEstimator
 from attnvgg_training.evaluation.accuracy import wilson
+from attnvgg_training.evaluation.applied import partners, shares, tops
 from attnvgg_training.evaluation.context import Context
 from attnvgg_training.evaluation.findings import Findings, Interval, Row, Table
-from attnvgg_training.evaluation.subject import Subject
+from attnvgg_training.evaluation.statistics import bootstrap, paired, told
 from attnvgg_training.network import Network
 
 BORDER = 1000
-CHUNK = 256
-MORE = 1.2  # times an even look, from which on the border is called preferred
+PREFERRED = 1.1  # times an even look
+ANOTHER = ": another picture's map"
+RINGS = ("border", "new border", "old border")
+Wrong = dict[str, NDArray[np.float64]]  # 0 or 1 of each picture
 
 
 def run(context: Context) -> Findings:
     """Networks without attention have nothing to show."""
     if not context.main.maps:
         return Findings(("The network has no learned maps.",))
-    wrong = context.part("levels/added", partial(_wrong, context))
-    pictures = len(context.chosen())
-    rows: list[Row] = [(how, _rate(each, pictures)) for how, each in wrong.items()]
-    note = f"{pictures} test pictures; Wilson intervals; the weights are the same in every line."
-    added = Table("What each level adds", ("what is changed", "error, %"), tuple(rows), note)
+    wrong = {
+        how: np.array(each, dtype=float)
+        for how, each in context.part("levels/added", partial(_wrong, context)).items()
+    }
     border = context.part("levels/border", partial(_border, context), most=BORDER)
+    classes = len(context.targets(context.chosen()).unique())
     return Findings(
-        (*_added(context.main, wrong, pictures), *_drawn(border)),
-        (added, _table(border, len(context.chosen(BORDER)))),
+        (*_added(context.main.network.level_names, wrong), *_drawn(border)),
+        (_changed(wrong, classes), _table(border)),
     )
 
 
+def _changed(wrong: Wrong, classes: int) -> Table:
+    before = wrong["nothing"]
+    rows: list[Row] = [("nothing", _rate(before), None)]
+    rows += [
+        (how, _rate(each), _more(each, before)) for how, each in wrong.items() if how != "nothing"
+    ]
+    other = "of another class" if classes > 1 else "of the same class, as there is one only"
+    note = (
+        f"{len(before)} test pictures; Wilson intervals, and 95 % bootstrap intervals of the "
+        "differences on the same pictures; the weights are the same in every line. Another picture "
+        f"is one {other}, drawn for each."
+    )
+    columns = ("what is changed", "error, %", "more than with nothing changed, points")
+    return Table("What each level adds", columns, tuple(rows), note)
+
+
 @torch.inference_mode()
-def _wrong(context: Context) -> dict[str, int]:
-    """What is changed -> wrong answers."""
-    network = context.main.network
-    mean = _mean(context)
-    found: dict[str, int] = {}
-    for locals_, g, targets in _tapped(context):
-        maps = network.attended(locals_, g).maps
-        for how, vectors in changes(network, locals_, maps, mean):
+def _wrong(context: Context) -> dict[str, list[int]]:
+    """What is changed -> of each chosen picture, whether the answer is wrong, 0 or 1."""
+    network, chosen = context.main.network, context.chosen()
+    mean, maps = _means_and_maps(context)
+    partner = partners(context.targets(chosen), context.seed).split(context.batch_size)
+    own = {name: each.split(context.batch_size) for name, each in maps.items()}
+    found: dict[str, list[int]] = {}
+    for number, (locals_, _, targets) in enumerate(_tapped(context)):
+        here = {name: each[number].to(context.device) for name, each in own.items()}
+        others = {n: each[partner[number]].to(context.device) for n, each in maps.items()}
+        for how, vectors in changes(network, locals_, here, mean, others):
             wrong = network.head(vectors).argmax(1) != targets
-            found[how] = found.get(how, 0) + int(wrong.sum())
-    return found
+            found.setdefault(how, []).extend(wrong.int().tolist())
+    alone = len(chosen) == 1  # without another picture
+    return {how: each for how, each in found.items() if not (alone and how.endswith(ANOTHER))}
 
 
 def changes(
-    network: Network, locals_: dict[str, Tensor], maps: dict[str, Tensor], mean: dict[str, Tensor]
+    network: Network,
+    locals_: dict[str, Tensor],
+    maps: dict[str, Tensor],
+    mean: dict[str, Tensor],
+    others: dict[str, Tensor],
 ) -> Iterator[tuple[str, list[Tensor]]]:
     """What the head is given when something is changed, [B, C] a level, and what that is.
 
-    maps: level -> [B, h, w]. mean: level -> [C], of its attended features.
+    maps, others: level -> [B, h, w], the pictures' own and other pictures'. mean: level -> [C], of
+    its attended features.
     """
     names = network.level_names
     own = {n: weighed(network, n, locals_[n], maps[n]) for n in names}
@@ -75,9 +111,9 @@ def changes(
     none = {n: mean[n].expand(size, -1) for n in names}
     yield "nothing", list(own.values())
     for name in names:
-        other = weighed(network, name, locals_[name], maps[name].roll(1, 0))
+        other = weighed(network, name, locals_[name], others[name])
         yield f"{name}: its map even", list({**own, name: even[name]}.values())
-        yield f"{name}: another picture's map", list({**own, name: other}.values())
+        yield f"{name}{ANOTHER}", list({**own, name: other}.values())
         yield f"without {name}", list({**own, name: none[name]}.values())
         yield f"{name} alone", list({**none, name: own[name]}.values())
     yield "all maps even", list(even.values())
@@ -100,49 +136,65 @@ def estimator(network: Network, name: str) -> AttentionEstimator:
     return cast(AttentionEstimator, network.attention[name])
 
 
-def _mean(context: Context) -> dict[str, Tensor]:
+def _means_and_maps(context: Context) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Level -> the mean of its attended features [C], and its maps [N, h, w] on the CPU, of all
+    chosen pictures."""
     network = context.main.network
-    total, seen = None, 0
-    for locals_, g, targets in _tapped(context):
-        each = network.attended(locals_, g).descriptor.double().sum(0)
-        total = each if total is None else total + each
-        seen += len(targets)
-    assert total is not None  # a test split is never empty
+    total: Tensor | float = 0.0
+    maps: dict[str, list[Tensor]] = {name: [] for name in network.level_names}
+    for locals_, g, _ in _tapped(context):
+        found = network.attended(locals_, g)
+        total = total + found.descriptor.double().sum(0)
+        for name, each in found.maps.items():
+            maps[name].append(each.cpu())
+    assert isinstance(total, Tensor)  # a test split is never empty
     sizes = [estimator(network, name).lifted for name in network.level_names]
-    parts = (total / seen).float().split(sizes)
-    return dict(zip(network.level_names, parts, strict=True))
+    parts = (total / len(context.chosen())).float().split(sizes)
+    gathered = {name: torch.cat(each) for name, each in maps.items()}
+    return dict(zip(network.level_names, parts, strict=True)), gathered
 
 
 def _tapped(context: Context) -> Iterator[tuple[dict[str, Tensor], Tensor | None, Tensor]]:
     model = context.main.model
-    for indices in context.chosen().split(CHUNK):
+    for indices in context.chosen().split(context.batch_size):
         images = model.normalised(context.pixels(indices))
         yield *model.network.tapped(images), context.targets(indices)
 
 
-def _rate(wrong: int, pictures: int) -> Interval:
-    rate = wilson(wrong, pictures)
+def _rate(wrong: NDArray[np.float64]) -> Interval:
+    rate = wilson(int(wrong.sum()), len(wrong))
     return Interval(100 * rate.rate, 100 * rate.low, 100 * rate.high)
 
 
-def _added(subject: Subject, wrong: dict[str, int], pictures: int) -> list[str]:
+def _more(wrong: NDArray[np.float64], before: NDArray[np.float64]) -> Interval:
+    return paired(100 * wrong, 100 * before)
+
+
+def _added(names: Sequence[str], wrong: Wrong) -> list[str]:
+    """names: of the levels."""
+
     def error(how: str) -> str:
-        return f"{100 * wrong[how] / pictures:.2f} %"
+        more = _more(wrong[how], wrong["nothing"])
+        verdict = told(more, "less than", "more than", "not to be told apart from")
+        amount = f"{more.value:+.2f} points, {more.low:+.2f} to {more.high:+.2f}"
+        return f"the error is {100 * wrong[how].mean():.2f} %, {verdict} the network's ({amount})"
 
     said = [
-        f"With all maps even, the weights as they are, the error is {error('all maps even')} "
-        f"instead of {error('nothing')}."
+        f"As it is, the network's error is {100 * wrong['nothing'].mean():.2f} %. With all maps "
+        f"even, the weights as they are, {error('all maps even')}."
     ]
-    said += [
-        f"Without {n} the error is {error(f'without {n}')}, with it alone {error(f'{n} alone')}."
-        for n in subject.network.level_names
-    ]
+    for name in names:
+        said.append(f"Without {name} {error(f'without {name}')}.")
+        said.append(f"With {name} alone {error(f'{name} alone')}.")
+        if f"{name}{ANOTHER}" in wrong:
+            said.append(f"With another picture's map at {name} {error(f'{name}{ANOTHER}')}.")
     return said
 
 
 @torch.inference_mode()
-def _border(context: Context) -> dict[str, dict[str, float]]:
-    """Level -> what is on the outermost ring of cells, as it is and in mirrored surroundings."""
+def _border(context: Context) -> dict[str, dict[str, Any]]:
+    """Level -> what is on the outermost ring of cells, as it is and in mirrored surroundings: of
+    each picture, but for `cells`."""
     network, size = context.main.network, context.main.size
     deepest = max(network.strides.values())
     wide = next(
@@ -150,24 +202,24 @@ def _border(context: Context) -> dict[str, dict[str, float]]:
     )
     plain: dict[str, list[Tensor]] = {name: [] for name in network.level_names}
     mirrored: dict[str, list[Tensor]] = {name: [] for name in network.level_names}
-    for indices in context.chosen(BORDER).split(CHUNK):
+    for indices in context.chosen(BORDER).split(context.batch_size):
         pixels = context.pixels(indices)
         around = F.pad(pixels, (wide,) * 4, mode="reflect")
         for kept, shown in ((plain, pixels), (mirrored, around)):
             for name, found in context.main.model.explain(shown).maps.items():
                 if name in kept:
                     kept[name].append(found.cpu())
-    result: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, Any]] = {}
     for name in network.level_names:
         before, after = torch.cat(plain[name]), torch.cat(mirrored[name])
         first = ring(before.shape[-1], 0)
         old = ring(after.shape[-1], wide // network.strides[name])
         result[name] = {
             "cells": first.double().mean().item(),
-            "maxima": first.flatten()[before.flatten(1).argmax(1)].double().mean().item(),
-            "border": over_even(before, first),
-            "new border": over_even(after, ring(after.shape[-1], 0)),
-            "old border": over_even(after, old),
+            "maxima": tops(before)[:, first].sum(1).tolist(),
+            "border": over_even(before, first).tolist(),
+            "new border": over_even(after, ring(after.shape[-1], 0)).tolist(),
+            "old border": over_even(after, old).tolist(),
         }
     return result
 
@@ -179,12 +231,14 @@ def ring(side: int, depth: int) -> Tensor:
     return torch.minimum(away.unsqueeze(0), away.unsqueeze(1)) == depth
 
 
-def over_even(found: Tensor, where: Tensor) -> float:
-    """Mean attention of maps [N, h, w] in these cells, bool [h, w], over that of all cells."""
-    return float(found[:, where].mean() / found.mean())
+def over_even(found: Tensor, where: Tensor) -> Tensor:
+    """Of each of the maps [N, h, w] the mean in these cells, bool [h, w], over that of all: [N]; 1
+    for a map of zeros."""
+    even = shares(found)
+    return even[:, where].mean(1) * found[0].numel()
 
 
-def _table(border: dict[str, dict[str, float]], pictures: int) -> Table:
+def _table(border: dict[str, dict[str, Any]]) -> Table:
     columns = (
         "level",
         "cells on the border, %",
@@ -197,30 +251,38 @@ def _table(border: dict[str, dict[str, float]], pictures: int) -> Table:
         (
             name,
             100 * each["cells"],
-            100 * each["maxima"],
-            each["border"],
-            each["new border"],
-            each["old border"],
+            bootstrap(100 * np.array(each["maxima"])),
+            *(bootstrap(each[where]) for where in RINGS),
         )
         for name, each in border.items()
     )
-    note = f"{pictures} test pictures; attention as times an even look."
+    pictures = len(next(iter(border.values()))["border"])
+    note = f"{pictures} test pictures; attention as times an even look; 95 % bootstrap intervals."
     return Table("Attention along the border", columns, rows, note)
 
 
-def _drawn(border: dict[str, dict[str, float]]) -> list[str]:
+def _drawn(border: dict[str, dict[str, Any]]) -> list[str]:
+    """What draws the levels that prefer the border; the rule is in the docstring of the file."""
     said = []
     for name, each in border.items():
-        if each["border"] < MORE:
+        here, new, old = (bootstrap(each[where]) for where in RINGS)
+        if _preferred(here) != "yes":
             continue
-        follows, stays = each["new border"] >= MORE, each["old border"] >= MORE
-        if follows and not stays:
-            why = "it follows the border into mirrored surroundings: an effect of padding"
-        elif stays and not follows:
-            why = "it stays where it was in mirrored surroundings: something is to be seen there"
-        else:
-            why = "mirrored surroundings do not tell why"
+        why = {
+            ("yes", "no"): "it follows the border: an effect of padding",
+            ("no", "yes"): "it stays where it was: something is to be seen there",
+        }.get((_preferred(new), _preferred(old)), "that does not tell why")
         said.append(
-            f"{name} looks at the border {each['border']:.1f} times as much as evenly; {why}."
+            f"{name} looks at the border {_times(here)} as much as evenly; in mirrored "
+            f"surroundings {_times(new)} at the new border and {_times(old)} at the old one: {why}."
         )
     return said
+
+
+def _preferred(ratio: Interval) -> str:
+    less_one = Interval(*(x - PREFERRED for x in (ratio.value, ratio.low, ratio.high)))
+    return told(less_one, "no", "yes", "perhaps")
+
+
+def _times(ratio: Interval) -> str:
+    return f"{ratio.value:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"
