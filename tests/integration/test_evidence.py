@@ -18,7 +18,7 @@ SHAPES = str(ROOT / "tests" / "data" / "shapes")
 WITH_G = ("--global-feature", "true")
 OTHERS = {
     "control": ("--name", "VGG-control", *WITH_G),
-    "gap": ("--name", "VGG-GAP", *WITH_G),
+    "gap": ("--name", "VGG-GAP", "--head-dropout", "0.5"),
     "dp": ("--name", "VGG-att3-concat-dp", *WITH_G),
     "permuted": ("--permute-labels", "true"),
 }
@@ -143,7 +143,7 @@ def test_what_is_there_is_not_computed_again(report: Path, trained: Path, photos
         (["--suite", "sanity", "--beside", "control"], "--beside is 'control'; it must be"),
         (["--suite", "sanity", "--beside", "control=x"], "given twice"),
         (["--suite", "sanity", "--beside", "attention=x"], "take attention#2"),
-        (["--suite", "sanity", "--beside", "gap=/nowhere"], "/nowhere"),
+        (["--suite", "sanity", "--beside", "baseline=/nowhere"], "/nowhere"),
     ],
 )
 def test_what_is_wrong_is_said(

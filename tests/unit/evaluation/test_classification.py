@@ -12,6 +12,7 @@ from scipy.stats import ttest_ind
 from torch import nn
 
 from attnvgg_training.errors import ConfigError
+from attnvgg_training.evaluation import peers
 from attnvgg_training.evaluation.context import Context
 from attnvgg_training.evaluation.findings import Interval
 from attnvgg_training.evaluation.subject import Subject
