@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attnvgg_training.data.split import MemorySplit
 from attnvgg_training.errors import DataError
-from attnvgg_training.evaluation import statistics
+from attnvgg_training.evaluation import mosaics, statistics
 from attnvgg_training.evaluation.applied import looking
 from attnvgg_training.evaluation.context import Context
 from attnvgg_training.evaluation.findings import Findings, Interval, Table
@@ -83,7 +83,7 @@ def test_mass_and_maxima_in_the_right_quarter(context: Context) -> None:
     maps[1, 3, 0], maps[1, 0, 0] = 3.0, 1.0  # lower left, a quarter of it upper left
     maps[3, 0, 1:] = 1.0  # three cells, one of them upper left
     targets = torch.zeros(4, dtype=torch.int64)
-    made = localisation.Mosaics(torch.zeros(4, 3, 8, 8), torch.tensor([1, 2, 0, 0]), targets)
+    made = mosaics.Mosaics(torch.zeros(4, 3, 8, 8), torch.tensor([1, 2, 0, 0]), targets)
     found = localisation._quarters(context, made, context.main, fixed(maps))
     assert found["mass"] == pytest.approx([1, 0.75, 0.25, 1 / 3])
     assert found["hit"] == pytest.approx([1, 1, 0.25, 1 / 3])  # zeros point nowhere
@@ -93,19 +93,19 @@ def test_a_cell_in_several_quarters_counts_in_each() -> None:
     maps = torch.zeros(3, 3, 3)
     maps[0, 1, 1], maps[1, 0, 1], maps[2, 2, 2] = 1, 1, 1
     expected = [[0.25] * 4, [0.5, 0.5, 0, 0], [0, 0, 0, 1]]
-    assert localisation.by_quarter(maps).tolist() == expected
-    assert localisation.by_quarter(torch.ones(1, 1, 1)).tolist() == [[0.25] * 4]
+    assert mosaics.by_quarter(maps).tolist() == expected
+    assert mosaics.by_quarter(torch.ones(1, 1, 1)).tolist() == [[0.25] * 4]
 
 
 def test_mosaics_are_made_of_what_they_say(context: Context, tmp_path: Path) -> None:
     four = [torch.full((3, 2, 2), float(value)) for value in range(4)]
-    assert localisation.tiled(four)[0].tolist() == [
+    assert mosaics.tiled(four)[0].tolist() == [
         [0, 0, 1, 1],
         [0, 0, 1, 1],
         [2, 2, 3, 3],
         [2, 2, 3, 3],
     ]
-    made = localisation.of_four_labels(context)
+    made = mosaics.of_four_labels(context)
     assert made.pixels.shape == (20, 3, 64, 64)
     for start in range(0, 20, 4):
         assert len(set(made.targets[start : start + 4].tolist())) == 4
@@ -113,7 +113,7 @@ def test_mosaics_are_made_of_what_they_say(context: Context, tmp_path: Path) -> 
     empty = replace(context, others={"localisation": str(tmp_path)})
     empty.__dict__["test"] = context.test
     with pytest.raises(DataError, match="holds 0 pictures; it needs 3"):
-        localisation.with_distractors(empty)
+        mosaics.with_distractors(empty)
 
 
 def test_three_distractors_none_of_them_twice_or_a_mask(context: Context, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_three_distractors_none_of_them_twice_or_a_mask(context: Context, tmp_pa
     Image.new("L", (40, 40), 255).save(folder / "0.mask.png")
     other = replace(context, others={"localisation": str(folder)})
     other.__dict__["test"] = context.test
-    made = localisation.with_distractors(other)
+    made = mosaics.with_distractors(other)
     assert len(made.quarter) == 20
     for mosaic, quarter in zip(made.pixels, made.quarter.tolist(), strict=True):
         corners = (255 * mosaic[0, ::63, ::63]).round().flatten().tolist()
