@@ -96,7 +96,7 @@ class VGG(Network):
                 x = self.pools[name](x)
             if level in self.features and self.trunk.tap == "after":
                 x = locals_[level] = self.features[level](x)
-        return {level: locals_[level] for level in self.strides}, x
+        return {f"conv{n}": locals_[f"conv{n}"] for n in self.levels}, x
 
 
 class AttentionVGG(VGG):

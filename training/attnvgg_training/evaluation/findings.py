@@ -5,6 +5,7 @@ shows, and nothing is typed twice.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,12 @@ class Series:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, x: Sequence[float], y: Sequence[Interval]) -> "Series":
+        """Values with their intervals."""
+        values, low, high = ([getattr(e, key) for e in y] for key in ("value", "low", "high"))
+        return cls(name, tuple(x), tuple(values), tuple(low), tuple(high))
 
 
 @dataclass(frozen=True)

@@ -125,14 +125,7 @@ def _parts(
 
 def _series(name: str, rows: NDArray[np.float64]) -> Series:
     """rows: [bands, photos], NaN where a photo has no such band."""
-    each = [_interval(row) for row in rows]
-    return Series(
-        name,
-        tuple(float(i) for i in range(len(rows))),
-        tuple(e.value for e in each),
-        tuple(e.low for e in each),
-        tuple(e.high for e in each),
-    )
+    return Series.of(name, range(len(rows)), [_interval(row) for row in rows])
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:

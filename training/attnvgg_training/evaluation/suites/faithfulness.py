@@ -114,16 +114,12 @@ def per_picture(found: Measured) -> dict[str, NDArray[np.float64]]:
 
 
 def _curves(title: str, found: dict[str, Any]) -> Curves:
-    x = tuple(100 * part for part in REMOVED)
-    series = []
-    for name, steps in found.items():
-        each = [bootstrap(100 * np.array(step, dtype=float)) for step in steps]
-        series.append(
-            Series(
-                name, x, *(tuple(getattr(e, key) for e in each) for key in ("value", "low", "high"))
-            )
-        )
-    return Curves(title, "pixels filled in, %", "same answer, %", tuple(series))
+    x = [100 * part for part in REMOVED]
+    series = tuple(
+        Series.of(name, x, [bootstrap(100 * np.array(step, dtype=float)) for step in steps])
+        for name, steps in found.items()
+    )
+    return Curves(title, "pixels filled in, %", "same answer, %", series)
 
 
 def right(context: Context, most: int) -> tuple[Tensor, Tensor]:

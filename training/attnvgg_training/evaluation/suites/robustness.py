@@ -157,12 +157,8 @@ def _table(attack: str, found: dict[str, Wrong], still: dict[str, NDArray[np.flo
 
 
 def _curves(attack: str, found: dict[str, Wrong]) -> Curves:
-    series = []
-    for name, each in found.items():
-        rates = _rates(each)
-        ends = (tuple(getattr(e, key) for e in rates) for key in ("value", "low", "high"))
-        series.append(Series(name, EPSILONS, *ends))
-    return Curves(f"Error under {attack}", "epsilon, of 255", "error, %", tuple(series))
+    series = tuple(Series.of(name, EPSILONS, _rates(each)) for name, each in found.items())
+    return Curves(f"Error under {attack}", "epsilon, of 255", "error, %", series)
 
 
 def _sentences(context: Context, found: dict[str, dict[str, Wrong]]) -> tuple[str, ...]:

@@ -190,14 +190,7 @@ def scaled(found: Tensor) -> Tensor:
 
 
 def _series(name: str, by_stage: list[Values]) -> Series:
-    intervals = [_mean(stage) or NOWHERE for stage in by_stage]
-    return Series(
-        name,
-        tuple(float(index) for index in range(len(by_stage))),
-        tuple(each.value for each in intervals),
-        tuple(each.low for each in intervals),
-        tuple(each.high for each in intervals),
-    )
+    return Series.of(name, range(len(by_stage)), [_mean(each) or NOWHERE for each in by_stage])
 
 
 def _mean(values: Values) -> Interval | None:
