@@ -71,8 +71,8 @@ class TrainConfig:
     """pictures a step, over all processes; an incomplete last batch is left out"""
     accumulate: int = 1
     """parts in which a step's pictures are computed, one after the other, to save memory"""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD, or AdamW"""
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
+    """SGD, AdamW, or Muon for the kernels behind the first convolution and SGD for the rest"""
     lr: float = 0.1
     """the highest learning rate"""
     momentum: float = 0.9
@@ -83,6 +83,12 @@ class TrainConfig:
     """of SGD's momentum; the official code's lr 1 has 0.9, which is lr 0.1 without"""
     weight_decay: float = 5e-4
     """on the weights of convolutions and linear layers"""
+    muon_lr: float = 0.05
+    """the highest learning rate of Muon's kernels; lr is that of the rest"""
+    muon_decay: float = 0.1
+    """weight decay of Muon's kernels; weight_decay is that of the rest"""
+    shift_rate: float = 1.0
+    """how many times as fast as the rest the shifts of batch norms learn"""
     decay_all: bool = False
     """weight decay on batch norm, biases and u as well, as the official code has it"""
     schedule: Literal["one-cycle", "cosine", "step"] = "one-cycle"
@@ -95,6 +101,9 @@ class TrainConfig:
     """by what it is multiplied there: one for all milestones, or one for each"""
     label_smoothing: float = 0.1
     """part of the target spread over all classes"""
+    level_loss: float = 0.0
+    """weight of the loss of each level's answer by itself, beside that of all together; 0 turns it
+    off"""
     mixup: float = 0.0
     """alpha of mixup; 0 turns it off"""
     cutmix: float = 0.0
@@ -122,13 +131,16 @@ class TrainConfig:
         at_least("batch_size", self.batch_size, 2)  # batch norm needs two
         at_least("accumulate", self.accumulate, 1)
         between("lr", self.lr, 1e-8, 100)
+        between("muon-lr", self.muon_lr, 1e-8, 100)
         between("weight-decay", self.weight_decay, 0, 1)
+        between("muon-decay", self.muon_decay, 0, 1)
+        between("shift-rate", self.shift_rate, 0.01, 1000)
         for name in ("warmup", "momentum", "dampening", "label_smoothing", "ema"):
             between(name, getattr(self, name), 0, 0.99999)
-        for name in ("mixup", "cutmix", "clip", "save_minutes"):
+        for name in ("level_loss", "mixup", "cutmix", "clip", "save_minutes"):
             at_least(name, getattr(self, name), 0)
         one_of("amp", self.amp, ("off", "bf16", "fp16"))
-        one_of("optimizer", self.optimizer, ("sgd", "adamw"))
+        one_of("optimizer", self.optimizer, ("sgd", "adamw", "muon"))
         one_of("schedule", self.schedule, ("one-cycle", "cosine", "step"))
         self._check_combinations()
 
@@ -138,7 +150,7 @@ class TrainConfig:
                 f"--accumulate is {self.accumulate}; --batch-size, {self.batch_size}, must be a "
                 "multiple of it and give at least two pictures a part"
             )
-        if self.optimizer == "sgd" and self.nesterov and (self.dampening or not self.momentum):
+        if self.optimizer != "adamw" and self.nesterov and (self.dampening or not self.momentum):
             raise ConfigError(
                 f"--nesterov is true with --momentum {self.momentum} and --dampening "
                 f"{self.dampening}; it needs a momentum and no dampening"
@@ -171,6 +183,11 @@ class Config:
             raise ConfigError(
                 f"--image-size is {self.data.image_size}; the pools of {self.model.name} need a "
                 f"multiple of {self.model.multiple}"
+            )
+        if self.train.level_loss and not self.model.entry.levels:
+            raise ConfigError(
+                f"--level-loss is {self.train.level_loss}, but {self.model.name} has no levels; "
+                "it must be 0"
             )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -26,12 +26,14 @@ from tqdm import tqdm
 from attnvgg_training.compiling import compiler_errors
 from attnvgg_training.config import Config
 from attnvgg_training.data import Dataset, normalise
-from attnvgg_training.data.loader import Batch, Loader
+from attnvgg_training.data.loader import Batch, Loader, sample
 from attnvgg_training.distributed import World
 from attnvgg_training.ema import Average
 from attnvgg_training.errors import CheckpointError, ConfigError, DataError
+from attnvgg_training.initialisation import whiten
 from attnvgg_training.mixing import mixing
 from attnvgg_training.models import build
+from attnvgg_training.network import Network
 from attnvgg_training.optim import optimizer
 from attnvgg_training.precision import Precision
 from attnvgg_training.schedules import rate_at
@@ -49,6 +51,18 @@ class Progress:
 
     epoch: int
     step: int
+
+
+class ByLevel(nn.Module):
+    """A network that gives Network.by_level when it is called, as wrappers call it."""
+
+    def __init__(self, model: Network) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See Network.by_level."""
+        return self.model.by_level(images)
 
 
 class Trainer:
@@ -87,6 +101,8 @@ class Trainer:
         memory = torch.channels_last if train.channels_last else torch.contiguous_format
         self.model = build(config.model, len(data.labels)).to(device)
         self.model = self.model.to(memory_format=memory)  # type: ignore[call-overload]
+        if config.model.initialisation == "whitened" and not initial:
+            whiten(self.model, normalise(sample(data.train), self.mean, self.std).to(device))
         _load(self.model, initial or {})
         self.average = Average(self.model, train.ema) if train.ema else None
         self.optimizer = optimizer(self.model, train)
@@ -164,9 +180,10 @@ class Trainer:
     def _step_model(self) -> nn.Module:
         """The network as steps call it. Made at the first one: the processes meet here, and none
         must miss it for an error in the constructor."""
+        model: nn.Module = ByLevel(self.model) if self.config.train.level_loss else self.model
         if self.world.size > 1:
-            self.shared = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
-        model = self.shared or self.model
+            self.shared = DistributedDataParallel(model, gradient_as_bucket_view=True)
+        model = self.shared or model
         return torch.compile(model) if self.config.train.compile else model  # type: ignore[return-value]
 
     def _step(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,16 +211,27 @@ class Trainer:
             here = slice(part * size, (part + 1) * size)
             with self._together(last=part == parts - 1):
                 with self.precision.autocast():
-                    logits.append(model(images[here]).float())
-                loss = F.cross_entropy(
-                    logits[-1],
-                    wanted[here],
-                    label_smoothing=self.config.train.label_smoothing,
-                )
+                    answered = model(images[here])
+                found, loss = self._loss(answered, wanted[here])
+                logits.append(found)
                 losses.append(loss / parts if parts > 1 else loss)
                 self.precision.backward(losses[-1])
         with torch.no_grad():
             return torch.stack(losses).sum(), torch.cat(logits)
+
+    def _loss(
+        self, answered: Tensor | tuple[Tensor, Tensor], wanted: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the network answered -> logits and loss; of levels' answers the mean loss counts
+        `level_loss` times as much as that of the answer, and the weights add up to 1."""
+        train = self.config.train
+        loss = partial(F.cross_entropy, target=wanted, label_smoothing=train.label_smoothing)
+        if isinstance(answered, Tensor):
+            logits = answered.float()
+            return logits, loss(logits)
+        logits, levels = (each.float() for each in answered)
+        by_level = torch.stack([loss(each) for each in levels]).mean()
+        return logits, (loss(logits) + train.level_loss * by_level) / (1 + train.level_loss)
 
     def _together(self, last: bool) -> AbstractContextManager[None]:
         """The processes average their gradients with the last part's."""
@@ -220,7 +248,7 @@ class Trainer:
     def _set_rate(self, epoch: int, step: int) -> float:
         rate = rate_at(self.config.train, self.steps, (epoch - 1) * self.steps + step - 1)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
         return rate
 
     def _score(self) -> Score:

@@ -11,7 +11,12 @@ from attnvgg_training.attention import NORMALISE, Compatibility, Normalisation, 
 from attnvgg_training.baselines import GapVGG, five_groups
 from attnvgg_training.checks import between, one_of
 from attnvgg_training.errors import ConfigError
-from attnvgg_training.initialisation import OFFICIAL_SCALE, Initialisation, randomise_scales
+from attnvgg_training.initialisation import (
+    OFFICIAL_SCALE,
+    Initialisation,
+    hand_on,
+    randomise_scales,
+)
 from attnvgg_training.network import AttentionOptions, Network
 from attnvgg_training.registry import NETWORKS, Entry
 from attnvgg_training.resnet import AttentionResNet
@@ -54,9 +59,10 @@ class ModelConfig:
     """batch norm and ReLU before the last linear layer"""
     initialisation: Initialisation = "uniform-maps"
     """official: as in the official code, with u from N(0, sqrt 2) and random scales in batch norms;
-    uniform-maps: u starts at zero"""
+    uniform-maps: u starts at zero; whitened: so too, the first convolution whitens the training
+    pictures' patches and the others hand their input on"""
     initial_scale: float = 0.0
-    """with uniform-maps: standard deviation of u at the start; 0 starts every map uniform"""
+    """but for official: standard deviation of u at the start; 0 starts every map uniform"""
 
     def __post_init__(self) -> None:
         one_of("name", self.name, tuple(NETWORKS))
@@ -67,7 +73,7 @@ class ModelConfig:
         one_of("normalisation", self.normalisation, tuple(NORMALISE))
         one_of("tap", self.tap, ("before", "after"))
         one_of("projection", self.projection, ("g-to-l", "l-to-g"))
-        one_of("initialisation", self.initialisation, ("uniform-maps", "official"))
+        one_of("initialisation", self.initialisation, ("uniform-maps", "official", "whitened"))
         between("initial-scale", self.initial_scale, 0, 10)
         self._check_what_it_lacks()
         self.trunk.check_taps(self.trunk.taps(self.entry.levels))
@@ -91,6 +97,11 @@ class ModelConfig:
         if self.entry.kind in ("gap", "vgg-16") and self.depths[5] not in (0, 2):
             raise ConfigError(
                 f"--depths is {self.depths}, but {self.name} has no sixth group; it must end in 0"
+            )
+        if self.initialisation == "whitened" and self.entry.kind == "resnet":
+            raise ConfigError(
+                f"--initialisation is whitened, but {self.name} has shortcuts that hand on their "
+                "input; it must be uniform-maps or official"
             )
         if self.initialisation == "official" and self.initial_scale:
             raise ConfigError(
@@ -150,6 +161,8 @@ def build(config: ModelConfig, classes: int) -> Network:
     model = _built(config, classes)
     if config.initialisation == "official":
         randomise_scales(model)
+    if config.initialisation == "whitened":
+        hand_on(model)
     return model
 
 

@@ -83,6 +83,15 @@ class Head(nn.Module):
         logits: Tensor = self.classify(self.dropout(self.features(inputs)))
         return logits
 
+    def by_input(self, inputs: list[Tensor]) -> Tensor:
+        """[B, C] each -> logits [N, B, K] of every input by itself, whose mean over N is what
+        `forward` gives: the linear layer's part for it, as if the others said the same."""
+        widths = [each.shape[1] for each in inputs]
+        seen = self.dropout(self.features(inputs)).split(widths, dim=1)
+        parts = zip(seen, self.classify.weight.split(widths, dim=1), strict=True)
+        summands = torch.stack([F.linear(x, weight) for x, weight in parts]).float()
+        return len(inputs) * summands + self.classify.bias
+
 
 class IndependentHeads(nn.ModuleList):
     """A head of its own for each level; the probabilities are averaged."""
@@ -94,9 +103,13 @@ class IndependentHeads(nn.ModuleList):
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         """[B, C] each -> logarithm of the mean probabilities, [B, K]; softmax gives them back."""
-        logits = torch.stack([head([x]) for head, x in zip(self, inputs, strict=True)])
-        logs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+        logs = self.by_input(inputs)
         return logs.logsumexp(0) - math.log(len(self))
+
+    def by_input(self, inputs: list[Tensor]) -> Tensor:
+        """[B, C] each -> logarithms of the probabilities of each, [N, B, K]."""
+        logits = torch.stack([head([x]) for head, x in zip(self, inputs, strict=True)])
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
 
 class Network(nn.Module, ABC):
@@ -192,6 +205,16 @@ class Network(nn.Module, ABC):
     def explain(self, images: Tensor) -> Explanation:
         """Normalised images [B, 3, H, W] -> logits, maps and descriptor from one pass."""
         return self.attended(*self.tapped(images))
+
+    def by_level(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images [B, 3, H, W] -> logits [B, K], and those of every level's answer by
+        itself, [levels, B, K], for a loss on each of them."""
+        locals_, g = self.tapped(images)
+        found = [self.attention[name](locals_[name], g).feature for name in self.level_names]
+        each = self.head.by_input(found)
+        if isinstance(self.head, IndependentHeads):
+            return each.logsumexp(0) - math.log(len(each)), each
+        return each.mean(0), each
 
     def attended(self, locals_: dict[str, Tensor], g: Tensor | None) -> Explanation:
         """What `explain` makes of what `tapped` gives: level name -> l [B, C, h, w], g [B, D]."""

@@ -22,6 +22,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from attnvgg_training.config import TrainConfig
+from attnvgg_training.muon import Muon
 from attnvgg_training.network import Network
 
 log = logging.getLogger(__name__)
@@ -29,16 +30,17 @@ Named = dict[str, nn.Parameter]
 
 
 def optimizer(model: Network, train: TrainConfig) -> Optimizer:
-    """Over the weights of a network; the learning rate is set before every step."""
-    if train.optimizer == "sgd":
-        return _sgd(dict(model.named_parameters()), train)
+    """Over the weights of a network; the learning rate of every group is set before every step, to
+    `factor` times that of the schedule."""
+    if train.optimizer != "adamw":
+        return _sgd(dict(model.named_parameters()), train, shifts(model))
     alive, dead = living(model)
     if dead:
         count = sum(p.numel() for p in dead.values())
         log.info("AdamW leaves out %d weights that no output depends on", count)
     # One kernel for all weights, on a device where starting kernels is what takes the time.
     fused = next(model.parameters()).is_cuda
-    return AdamW(_groups(alive, train), lr=train.lr, fused=fused)
+    return AdamW(_groups(alive, train, shifts(model)), lr=train.lr, fused=fused)
 
 
 def living(model: Network) -> tuple[Named, Named]:
@@ -51,9 +53,24 @@ def living(model: Network) -> tuple[Named, Named]:
     return alive, {name: p for name, p in named.items() if name not in kept}
 
 
-def _sgd(named: Named, train: TrainConfig) -> SGD:
-    built = SGD(
-        _groups(named, train),
+def shifts(model: nn.Module) -> set[str]:
+    """The names of the shifts of batch norms."""
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
+    return {f"{name}.bias" for name, each in model.named_modules() if isinstance(each, norms)}
+
+
+def _sgd(named: Named, train: TrainConfig, of_norms: set[str]) -> SGD:
+    kernels = {}
+    if train.optimizer == "muon":  # the first convolution is best left to SGD (muon.py)
+        kernels = dict([(n, p) for n, p in named.items() if p.ndim == 4][1:])
+    rest = {name: p for name, p in named.items() if name not in kernels}
+    groups = _groups(rest, train, of_norms)
+    if kernels:
+        muon = {"weight_decay": train.muon_decay, "factor": train.muon_lr / train.lr}
+        muon |= {"orthogonal": train.momentum, "momentum": 0.0, "nesterov": False}
+        groups.append({"params": list(kernels.values()), **muon})
+    built = (Muon if kernels else SGD)(
+        groups,
         lr=train.lr,
         momentum=train.momentum,
         dampening=train.dampening,
@@ -65,11 +82,25 @@ def _sgd(named: Named, train: TrainConfig) -> SGD:
     return built
 
 
-def _groups(named: Named, train: TrainConfig) -> list[dict[str, Any]]:
-    """Two groups: the weights that decay, and the rest."""
+def _groups(named: Named, train: TrainConfig, of_norms: set[str]) -> list[dict[str, Any]]:
+    """Two groups, the weights that decay and the rest; and one for shifts with a rate of their own,
+    which never decay."""
+    fast = of_norms if train.shift_rate != 1 else set()
+    named, apart = _divided(named, fast)
     decaying = [p for p in named.values() if train.decay_all or p.ndim > 1]
     others = [p for p in named.values() if not (train.decay_all or p.ndim > 1)]
-    return [
+    groups: list[dict[str, Any]] = [
         {"params": decaying, "weight_decay": train.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
+    if apart:
+        rate = {"weight_decay": 0.0, "factor": train.shift_rate}
+        groups.append({"params": list(apart.values()), **rate})
+    return groups
+
+
+def _divided(named: Named, chosen: set[str]) -> tuple[Named, Named]:
+    return (
+        {name: p for name, p in named.items() if name not in chosen},
+        {name: p for name, p in named.items() if name in chosen},
+    )

@@ -17,7 +17,7 @@ from attnvgg_training.data.split import MemorySplit, Split
 from attnvgg_training.data.workers import WorkerReader
 from attnvgg_training.errors import ConfigError, DataError
 
-COLOUR_SAMPLE = 1000
+SAMPLE = 1000
 
 
 class Batch(NamedTuple):
@@ -125,8 +125,12 @@ def _steps(count: int, size: int, world: int) -> int:
     return count // size
 
 
+def sample(split: Split) -> Tensor:
+    """uint8 [N, H, W, 3], up to 1,000 pictures spread evenly over the split."""
+    count = min(len(split), SAMPLE)
+    return split.pixels(torch.arange(count) * len(split) // count)
+
+
 def _mean_colour(split: Split) -> Tensor:
-    """uint8 [3], of up to 1,000 pictures spread evenly over the split."""
-    count = min(len(split), COLOUR_SAMPLE)
-    pixels = split.pixels(torch.arange(count) * len(split) // count)
-    return pixels.reshape(-1, 3).double().mean(0).round().to(torch.uint8)
+    """uint8 [3]."""
+    return sample(split).reshape(-1, 3).double().mean(0).round().to(torch.uint8)
