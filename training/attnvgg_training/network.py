@@ -89,8 +89,9 @@ class Head(nn.Module):
         widths = [each.shape[1] for each in inputs]
         seen = self.dropout(self.features(inputs)).split(widths, dim=1)
         parts = zip(seen, self.classify.weight.split(widths, dim=1), strict=True)
-        summands = torch.stack([F.linear(x, weight) for x, weight in parts]).float()
-        return len(inputs) * summands + self.classify.bias
+        summands = torch.stack([F.linear(x, weight) for x, weight in parts])
+        precision = torch.promote_types(summands.dtype, torch.float32)
+        return len(inputs) * summands.to(precision) + self.classify.bias
 
 
 class IndependentHeads(nn.ModuleList):

@@ -44,6 +44,10 @@ def test_flags_override_the_file_which_overrides_the_defaults(recipe: Path) -> N
         ("compile", "maybe", "--compile is 'maybe'; it must be true or false"),
         ("amp", "fp8", "--amp is 'fp8'; it must be one of off, bf16"),
         ("geometry", "squash", "--geometry is 'squash'"),
+        ("muon_lr", "0", "--muon-lr is 0"),
+        ("muon_decay", "2", "--muon-decay is 2"),
+        ("shift_rate", "0", "--shift-rate is 0"),
+        ("level_loss", "-1", "--level-loss is -1"),
         ("pools", "2,x", "--pools is '.*'; it must be a list of whole numbers"),
         (
             "image_size",
@@ -55,6 +59,12 @@ def test_flags_override_the_file_which_overrides_the_defaults(recipe: Path) -> N
 def test_a_wrong_flag_is_named(recipe: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         recipes.read(recipe, {name: text})
+
+
+def test_a_loss_of_levels_needs_levels(recipe: Path) -> None:
+    control = {"name": "VGG-control", "level_loss": "0.5"}
+    with pytest.raises(ConfigError, match=r"--level-loss is 0.5, but VGG-control has no levels"):
+        recipes.read(recipe, control)
 
 
 @pytest.mark.parametrize(

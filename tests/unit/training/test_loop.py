@@ -72,8 +72,9 @@ def test_the_weights_are_those_of_the_formulas_bit_for_bit() -> None:
         {"mixup": 1.0, "cutmix": 1.0, "optimizer": "adamw", "schedule": "cosine", "lr": 0.01},
         {"amp": "bf16", "accumulate": 2, "clip": 0.5, "ema": 0.0},
         {"amp": "fp16", "decay_all": True},
+        {"optimizer": "muon", "level_loss": 0.5, "shift_rate": 4.0, "amp": "fp16"},
     ],
-    ids=["today", "adamw", "bf16", "fp16"],
+    ids=["today", "adamw", "bf16", "fp16", "muon"],
 )
 def test_stopped_anywhere_and_resumed_it_gives_the_same_weights(
     settings: dict[str, object],
@@ -90,6 +91,19 @@ def test_stopped_anywhere_and_resumed_it_gives_the_same_weights(
     assert repr(found) == repr(expected[1])  # nan is not equal to itself
     assert equal(second.weights(), whole.weights())
     assert equal(second.model.state_dict(), whole.model.state_dict())
+
+
+def test_a_whitened_start_is_made_of_the_training_pictures_unless_weights_are_given() -> None:
+    model = replace(MODEL, initialisation="whitened", widths=(8, 4, 6, 8, 8))
+    ours = trainer(model)
+    images = normalise(ours.data.train.pixels(torch.arange(24)), ours.mean, ours.std)
+    # Noise has no direction of its own: each response has a variance of about 1.
+    seen = F.conv2d(images, ours.model.units[0][0].weight).var((0, 2, 3))  # type: ignore[index]
+    assert 0.5 < seen.min() <= seen.max() < 2
+    assert equal(dict(ours.average.module.state_dict()), dict(ours.model.state_dict()))  # type: ignore[union-attr]
+    given = {name: value + 1 for name, value in ours.weights().items()}
+    again = Trainer(config(model), pictures(), CPU, initial=given)
+    assert equal(again.weights(), given)
 
 
 def test_a_stop_in_the_last_step_comes_after_the_epoch() -> None:
@@ -125,6 +139,23 @@ def test_the_parts_of_a_step_have_the_gradient_of_the_whole(parts: int) -> None:
         found.append((loss, logits, *(p.grad for p in each.model.parameters())))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["VGG-att2-concat-pc", "VGG-att2-indep-pc"])
+def test_the_loss_of_levels_counts_beside_that_of_all(name: str) -> None:
+    model = replace(MODEL, name=name)
+    ours, plain = trainer(model, level_loss=0.5), trainer(model)
+    batch = next(iter(ours.loader.epoch(1)))
+    images = normalise(batch.images, ours.mean, ours.std)
+    loss, logits = ours._gradients(images, batch.targets)
+    assert torch.equal(logits, ours.model.by_level(images)[0])
+    alone, _ = plain._gradients(images, batch.targets)
+    levels = [
+        F.cross_entropy(each, batch.targets, label_smoothing=0.1)
+        for each in ours.model.by_level(images)[1]
+    ]
+    expected = (alone + 0.5 * torch.stack(levels).mean()) / 1.5
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_clipping_bounds_the_step() -> None:

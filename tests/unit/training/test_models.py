@@ -8,6 +8,7 @@ from torch import nn
 
 from attnvgg_training.attention import AttentionEstimator
 from attnvgg_training.errors import ConfigError
+from attnvgg_training.initialisation import whiten
 from attnvgg_training.models import ModelConfig, build, gmacs, gmacs_of, listing, parameters
 from attnvgg_training.network import Network
 from attnvgg_training.registry import NETWORKS
@@ -152,6 +153,35 @@ def test_our_initialisation_starts_with_uniform_maps_or_nearly(scale: float) -> 
     assert convolution.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
 
 
+def test_the_whitened_initialisation_hands_on_what_comes_in() -> None:
+    torch.manual_seed(0)
+    widths = (8, 16, 16, 24, 24)
+    model = build(ModelConfig(widths=widths, initialisation="whitened"), 10).eval()
+    x = torch.rand(2, 24, 6, 6)
+    for unit, inputs in ((1, 8), (3, 16), (8, 24)):
+        given = x[:, :inputs]
+        found = model.get_submodule(f"units.{unit}.0")(given)
+        torch.testing.assert_close(found[:, :inputs], given)
+    rest = model.get_parameter("units.2.0.weight")[8:]
+    assert rest.std().item() == pytest.approx((2 / (9 * 16)) ** 0.5, rel=0.1)
+
+
+def test_whitening_makes_patches_white() -> None:
+    """What the first kernels give is uncorrelated and of variance 1; they come in pairs."""
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.interpolate(torch.randn(64, 3, 10, 10), scale_factor=3.0)
+    model = build(ModelConfig(widths=(16, 16, 16, 16, 16)), 10)
+    whiten(model, smooth)
+    kernels = model.get_parameter("units.0.0.weight")
+    assert torch.equal(kernels[:8], -kernels[8:])
+    seen = torch.nn.functional.conv2d(smooth, kernels[:8]).movedim(1, 0).flatten(1)
+    torch.testing.assert_close(seen @ seen.T / seen.shape[1], torch.eye(8), rtol=0, atol=0.02)
+    wide = build(ModelConfig(widths=(64, 16, 16, 16, 16)), 10)
+    before = wide.get_parameter("units.0.0.weight")[54:].clone()
+    whiten(wide, smooth)  # a patch has 27 directions: 54 kernels, the rest as they were
+    assert torch.equal(wide.get_parameter("units.0.0.weight")[54:], before)
+
+
 def test_every_setting_reaches_the_network() -> None:
     values: dict[str, Any] = {
         "dropout": 0.2,
@@ -193,6 +223,10 @@ def test_every_setting_reaches_the_network() -> None:
         ({"initialisation": "zero"}, "--initialisation is 'zero'"),
         ({"initial_scale": -1.0}, "--initial-scale is -1.0; it must be from 0 to 10"),
         ({"initial_scale": 1.0, "initialisation": "official"}, "official starts u at sqrt 2"),
+        (
+            {"name": "ResNet-164-att2-concat-pc", "initialisation": "whitened"},
+            "--initialisation is whitened, but ResNet-164-att2-concat-pc has shortcuts",
+        ),
         (
             {"name": "ResNet-164-att2-concat-pc", "widths": (8, 8, 8, 8, 8)},
             r"--widths is \(8, 8, 8, 8, 8\), but ResNet-164-att2-concat-pc has no such setting",

@@ -125,6 +125,23 @@ def test_indep_is_the_mean_of_the_levels_probabilities() -> None:
     )  # so that cross-entropy is that of the mean
 
 
+@pytest.mark.parametrize("name", ["VGG-att3-concat-pc", "VGG-att3-indep-pc", "VGG-att2-concat-dp"])
+@pytest.mark.parametrize("head_norm", [True, False])
+def test_a_levels_own_answer_depends_on_its_own_feature_alone(name: str, head_norm: bool) -> None:
+    model = network(name, head_norm=head_norm)
+    images = torch.randn(PICTURES).double()
+    logits, each = model.by_level(images)
+    torch.testing.assert_close(logits, model(images))
+    assert each.shape == (len(model.level_names), 4, 10)
+    whole = each.mean(0) if "concat" in name else each.softmax(-1).mean(0).log()
+    torch.testing.assert_close(whole, logits)
+    locals_, g = model.tapped(images)
+    features = [model.attention[n](locals_[n], g).feature for n in model.level_names]
+    moved = model.head.by_input([features[0] + 1, *features[1:]])
+    assert (moved[0] - each[0]).abs().min() > 0
+    torch.testing.assert_close(moved[1:], each[1:])
+
+
 def test_without_the_heads_norm_the_linear_layer_sees_the_features_as_they_are() -> None:
     model = network("VGG-att3-concat-pc", head_norm=False, projection="l-to-g")
     found = model.explain(torch.randn(PICTURES).double())

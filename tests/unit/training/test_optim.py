@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from attnvgg_training.config import TrainConfig
 from attnvgg_training.models import ModelConfig, build
+from attnvgg_training.muon import orthogonalised
 from attnvgg_training.optim import living, optimizer
 from tiny_training import MODEL, trainer
 
@@ -71,6 +72,70 @@ def test_under_adamw_dead_weights_stay_and_living_ones_move() -> None:
     moved = {n for n, p in ours.model.named_parameters() if not torch.equal(p, before[n])}
     assert {"units.0.0.weight", "attention.conv10.u", "head.classify.weight"} <= moved
     assert not any(name.startswith(DEAD) for name in moved)
+
+
+def test_muon_steps_kernels_behind_the_first_and_sgd_the_rest() -> None:
+    model = build(MODEL, 3)
+    groups = optimizer(model, TrainConfig(optimizer="muon", lr=0.1, muon_lr=0.02)).param_groups
+    *rest, kernels = groups
+    expected = {n for n, p in model.named_parameters() if p.ndim == 4} - {"units.0.0.weight"}
+    assert names(model, kernels) == expected
+    assert (kernels["weight_decay"], kernels["factor"]) == (0.1, pytest.approx(0.2))
+    others = set.union(*(names(model, group) for group in rest))
+    assert others == {name for name, _ in model.named_parameters()} - expected
+    assert {group["momentum"] for group in rest} == {0.9}
+
+
+@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
+def test_orthogonalised_keeps_directions_and_levels_their_sizes(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(shape) * torch.logspace(0, -1, shape[1])  # sizes a decade apart
+    u, sizes, v = torch.linalg.svd(matrix, full_matrices=False)
+    found = u.T @ orthogonalised(matrix) @ v.T  # about the identity
+    assert sizes.max() / sizes.min() > 1.5
+    assert 0.6 < found.diagonal().min() <= found.diagonal().max() < 1.3
+    assert (found - torch.diag(found.diagonal())).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_a_step_of_muon_in_formulas(memory: torch.memory_format) -> None:
+    """Two steps of one kernel: the average of gradients, ahead by its momentum, orthogonalised."""
+    train = TrainConfig(optimizer="muon", lr=0.1, muon_lr=0.05, muon_decay=0.2, momentum=0.8)
+    torch.manual_seed(0)
+    model = build(MODEL, 3).to(memory_format=memory)  # type: ignore[call-overload]
+    descent = optimizer(model, train)
+    for group in descent.param_groups:
+        group["lr"] = 0.1 * group.get("factor", 1.0)
+    kernel = model.get_parameter("units.3.0.weight")  # 4 outputs, 4 inputs
+    expected, average = kernel.detach().clone(), torch.zeros_like(kernel)
+    for _ in range(2):
+        gradient = torch.randn_like(kernel)
+        kernel.grad = gradient.clone()
+        average = 0.8 * average + 0.2 * gradient
+        ahead = 0.2 * gradient + 0.8 * average
+        u, _, v = torch.linalg.svd(ahead.flatten(1), full_matrices=False)
+        expected -= 0.05 * ((u @ v).view(kernel.shape) + 0.2 * expected)
+        descent.step()
+    # Singular values between 0.7 and 1.2 in place of 1, of which there are 4 in each step.
+    assert (kernel - expected).norm() < 0.3 * 0.05 * 2 * 2
+    plain = 0.05 * 2 * 2  # as far as the steps themselves go, at most
+    assert (kernel - expected).norm() < 0.3 * plain
+    assert kernel.is_contiguous(memory_format=memory)
+
+
+def test_shifts_have_a_rate_of_their_own() -> None:
+    ours = trainer(shift_rate=16.0, lr=1e-4, momentum=0.0, nesterov=False, weight_decay=0.0)
+    plain = trainer(lr=1e-4, momentum=0.0, nesterov=False, weight_decay=0.0)
+    moved = []
+    for each in (ours, plain):
+        start = {n: p.detach().clone() for n, p in each.model.named_parameters()}
+        each.train_epoch(1, 0, lambda: True)
+        ends = each.model.named_parameters()
+        moved.append({name: (p.detach() - start[name]).norm().item() for name, p in ends})
+    last = "units.12.1"  # batch norm: its scale and its shift
+    assert moved[0][f"{last}.bias"] == pytest.approx(16 * moved[1][f"{last}.bias"], rel=0.01)
+    assert moved[0][f"{last}.weight"] == pytest.approx(moved[1][f"{last}.weight"], rel=0.01)
+    assert moved[0]["head.classify.bias"] == pytest.approx(moved[1]["head.classify.bias"], rel=0.01)
 
 
 def descend(train: TrainConfig, steps: int) -> torch.Tensor:

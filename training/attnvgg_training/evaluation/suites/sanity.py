@@ -92,9 +92,13 @@ def blocks(network: Network) -> tuple[str, ...]:
 
 
 def redrawn(subject: Subject, names: tuple[str, ...], seed: int) -> Subject:
-    """The network with the blocks of these names as before training."""
+    """The network with the blocks of these names as before training; at random where training
+    started from identities, which would hand on what the blocks before have learned."""
     torch.manual_seed(ANEW + seed)
-    fresh = build(subject.record.config.model, len(subject.record.labels))
+    plan = subject.record.config.model
+    if plan.initialisation == "whitened":
+        plan = replace(plan, initialisation="uniform-maps")
+    fresh = build(plan, len(subject.record.labels))
     network = copy.deepcopy(subject.network)
     device = next(network.parameters()).device
     for name in names:
