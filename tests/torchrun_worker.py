@@ -25,14 +25,19 @@ def trainer(world: World, **settings: str) -> Trainer:
     return Trainer(recipe, data.load(ROOT / "tests" / "data" / "shapes", recipe.data), CPU, world)
 
 
-def gradients(world: World, folder: Path) -> dict[str, Any]:
+def gradients(world: World, folder: Path, level_loss: str = "0") -> dict[str, Any]:
     """Of one step, batch norm in evaluation mode, in two parts."""
-    ours = trainer(world, ema="0", accumulate="2")
+    ours = trainer(world, ema="0", accumulate="2", level_loss=level_loss)
     ours.model.eval()
     batch = next(iter(ours.loader.epoch(1)))
     images = data.normalise(batch.images, ours.mean, ours.std)
     ours._gradients(images, batch.targets)
     return {name: p.grad for name, p in ours.model.named_parameters()}
+
+
+def gradients_of_levels(world: World, folder: Path) -> dict[str, Any]:
+    """With a loss of every level's own answer."""
+    return gradients(world, folder, level_loss="0.5")
 
 
 def learn(world: World, folder: Path) -> dict[str, Any]:

@@ -50,8 +50,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return run
 
 
-def test_two_processes_have_the_gradients_of_one(results: Any) -> None:
-    (alone,), (first, second) = results("gradients", 1), results("gradients", 2)
+@pytest.mark.parametrize("task", ["gradients", "gradients_of_levels"])
+def test_two_processes_have_the_gradients_of_one(results: Any, task: str) -> None:
+    (alone,), (first, second) = results(task, 1), results(task, 2)
     largest = max(value.abs().max().item() for value in alone.values())
     assert largest > 1e-2  # else the tolerance below would say nothing
     for name, expected in alone.items():

@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
@@ -31,9 +30,9 @@ from attnvgg_training.distributed import World
 from attnvgg_training.ema import Average
 from attnvgg_training.errors import CheckpointError, ConfigError, DataError
 from attnvgg_training.initialisation import whiten
+from attnvgg_training.losses import ByLevel, loss_of
 from attnvgg_training.mixing import mixing
 from attnvgg_training.models import build
-from attnvgg_training.network import Network
 from attnvgg_training.optim import optimizer
 from attnvgg_training.precision import Precision
 from attnvgg_training.schedules import rate_at
@@ -51,18 +50,6 @@ class Progress:
 
     epoch: int
     step: int
-
-
-class ByLevel(nn.Module):
-    """A network that gives Network.by_level when it is called, as wrappers call it."""
-
-    def __init__(self, model: Network) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See Network.by_level."""
-        return self.model.by_level(images)
 
 
 class Trainer:
@@ -212,26 +199,12 @@ class Trainer:
             with self._together(last=part == parts - 1):
                 with self.precision.autocast():
                     answered = model(images[here])
-                found, loss = self._loss(answered, wanted[here])
+                found, loss = loss_of(answered, wanted[here], self.config.train)
                 logits.append(found)
                 losses.append(loss / parts if parts > 1 else loss)
                 self.precision.backward(losses[-1])
         with torch.no_grad():
             return torch.stack(losses).sum(), torch.cat(logits)
-
-    def _loss(
-        self, answered: Tensor | tuple[Tensor, Tensor], wanted: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What the network answered -> logits and loss; of levels' answers the mean loss counts
-        `level_loss` times as much as that of the answer, and the weights add up to 1."""
-        train = self.config.train
-        loss = partial(F.cross_entropy, target=wanted, label_smoothing=train.label_smoothing)
-        if isinstance(answered, Tensor):
-            logits = answered.float()
-            return logits, loss(logits)
-        logits, levels = (each.float() for each in answered)
-        by_level = torch.stack([loss(each) for each in levels]).mean()
-        return logits, (loss(logits) + train.level_loss * by_level) / (1 + train.level_loss)
 
     def _together(self, last: bool) -> AbstractContextManager[None]:
         """The processes average their gradients with the last part's."""

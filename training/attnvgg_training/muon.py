@@ -25,10 +25,11 @@ class Muon(SGD):
     def step(self, closure: Any = None) -> Any:
         """See torch.optim.SGD."""
         for group in self.param_groups:
-            if momentum := group.get("orthogonal"):
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        parameter.grad = self._direction(parameter, momentum)
+            if "orthogonal" not in group:
+                continue
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad = self._direction(parameter, group["orthogonal"])
         return super().step(closure)
 
     def _direction(self, parameter: Tensor, momentum: float) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from attnvgg_training.evaluation import redraw
 from attnvgg_training.evaluation.context import Context
 from attnvgg_training.evaluation.subject import Subject
 from attnvgg_training.evaluation.suites import sanity
@@ -17,18 +18,27 @@ Make = Callable[..., Subject]
 
 def test_blocks_go_from_the_logits_down_and_alone_are_drawn_anew(make: Make) -> None:
     subject = make(global_feature=False)
-    names = sanity.blocks(subject.network)
+    names = redraw.blocks(subject.network)
     assert names[:4] == ("head", "attention.conv13", "attention.conv10", "attention.conv7")
     assert names[4:] == tuple(f"units.{index}" for index in reversed(range(13)))
     before = subject.network.state_dict()
-    after = sanity.redrawn(subject, ("units.12",), 0).network.state_dict()
+    after = redraw.redrawn(subject, ("units.12",), 0).network.state_dict()
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed
     assert all(key.startswith("units.12.") for key in changed)
-    noise = sanity.redrawn(subject, ("attention.conv10",), 0).network.state_dict()
+    noise = redraw.redrawn(subject, ("attention.conv10",), 0).network.state_dict()
     u = noise["attention.conv10.u"]
     assert not torch.equal(u, before["attention.conv10.u"])
     assert u.std() > 0  # a u of zeros would make an even map, which has no rank
+
+
+def test_blocks_that_started_as_identities_are_drawn_at_random(make: Make) -> None:
+    """Drawn as identities they would hand on what the blocks before have learned."""
+    subject = make(global_feature=False, initialisation="whitened")
+    after = redraw.redrawn(subject, ("units.12",), 0).network
+    kernel = after.get_parameter("units.12.0.weight")
+    middle = kernel[:, :, 1, 1].square().sum() / kernel.square().sum()
+    assert middle.item() == pytest.approx(1 / 9, rel=0.5)
 
 
 def test_maps_are_compared_by_rank_and_by_structure(pixels: Tensor) -> None:

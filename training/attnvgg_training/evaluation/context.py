@@ -203,7 +203,9 @@ class Context:
 def _code(suite: str) -> str:
     """Hash of the sources that a suite's figures come from."""
     folder = Path(__file__).parent
-    shared = [folder / f"{name}.py" for name in ("applied", "masks", "mosaics", "subject")]
+    shared = [
+        folder / f"{name}.py" for name in ("applied", "masks", "mosaics", "redraw", "subject")
+    ]
     mine = folder / "suites" / f"{suite.replace('-', '_')}.py"
     paths = [*shared, *sorted((folder / "methods").glob("*.py")), mine]
     return sha256(b"".join(path.read_bytes() for path in paths if path.is_file())).hexdigest()
