@@ -1,4 +1,4 @@
-"""What is raced: our engine, the engine with one thing off at a time, and the plain loop."""
+"""What is raced: our engine, the engine with one thing changed at a time, and the plain loop."""
 
 import os
 import time
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from plain import PlainLoop
 from settings import (
+    COMPILED,
     FILES,
     NO_BF16,
     NO_CHANNELS_LAST,
-    NO_COMPILE,
     PLAIN,
     PLAIN_ALONE,
     RECIPE,
@@ -29,7 +29,7 @@ from attnvgg_training.distributed import World
 from attnvgg_training.loop import Trainer
 from attnvgg_training.models import ModelConfig
 
-# Every contender compiles the same forward pass anew; at the default of 8 the rest would be run
+# Every round may compile the forward pass anew; at the default of 8 the rest would be run
 # uncompiled, with a warning only.
 torch._dynamo.config.recompile_limit = 64
 torch._dynamo.config.fail_on_recompile_limit_hit = True
@@ -61,16 +61,16 @@ def pictures(count: int) -> Pictures:
 
 
 def model_config(network: str) -> ModelConfig:
-    """The default bundle's network, the paper's, or one for trying the benchmark out."""
-    if network == "default":
+    """That of cifar10-wide.toml, the paper's, or one for trying the benchmark out."""
+    if network == "wide":
         return recipes.read(RECIPE).model
     return ModelConfig() if network == "full" else TINY
 
 
-def build(name: str, case: Case, device: str, folder: Path, quick: bool) -> Contender:
+def build(name: str, case: Case, device: str, folder: Path) -> Contender:
     """A contender that is ready.
 
-    folder: where pictures can be written. quick: without torch.compile.
+    folder: where pictures can be written.
     """
     longest = _ahead() + 1 + case.steps
     found = pictures(case.batch * (longest + 1))  # an epoch's last step ends it
@@ -81,7 +81,7 @@ def build(name: str, case: Case, device: str, folder: Path, quick: bool) -> Cont
         workers = _cores() if name == PLAIN else 0
         targets = found.targets.tolist()
         return PlainLoop(model, found.images, targets, case.batch, workers, device)
-    return EngineRun(_settings(name, config, case, quick), found, name, device, folder)
+    return EngineRun(_settings(name, config, case), found, name, device, folder)
 
 
 class EngineRun:
@@ -121,15 +121,15 @@ class EngineRun:
             torch.cuda.synchronize()
 
 
-def _settings(name: str, model: ModelConfig, case: Case, quick: bool) -> Config:
-    """Everything on, but for what `name` says."""
+def _settings(name: str, model: ModelConfig, case: Case) -> Config:
+    """As recipes for this device have it, but for what `name` says."""
     train = TrainConfig(
         epochs=1000,
         batch_size=case.batch,
         lr=0.01,
         amp="off" if name == NO_BF16 else "bf16",
         channels_last=name != NO_CHANNELS_LAST,
-        compile=not quick and name != NO_COMPILE,
+        compile=name == COMPILED,
     )
     memory = DataConfig(image_size=SIZE, memory="workers" if name == FILES else "device")
     return Config(model, memory, train)

@@ -24,13 +24,14 @@ METHOD = """\
   RandomHorizontalFlip on one picture at a time in the workers of a DataLoader (one a core, or
   none, in the main process), float32, contiguous memory, eager, SGD with Nesterov's momentum. On
   a GPU its convolutions may use TF32, which is PyTorch's default.
-- The engine is `attnvgg-train`'s own Trainer: bf16, channels last, compiled, pictures and
-  augmentation on the device; it also averages the weights (EMA) and smooths labels, which the plain
-  loop does not. Then one of these is off at a time.
-- `default` is the network of the default bundle, `full` the paper's VGG-att3-concat-pc; 32x32, ten
+- The engine is `attnvgg-train`'s own Trainer: bf16, channels last, not compiled, pictures and
+  augmentation on the device; SGD too, but it also averages the weights (EMA) and smooths labels,
+  which the plain loop does not. Then one thing is changed at a time.
+- `wide` is the network of cifar10-wide.toml, `full` the paper's VGG-att3-concat-pc; 32x32, ten
   classes, noise for pictures. Batches are equal; `full` has small ones on CPUs, where a step of 128
   would take half a minute.
-- All contenders live in one process. Each round runs every one of them once, in turn: steps that
+- All contenders live in one process, which keeps freed memory as `attnvgg-train` does; the plain
+  loop gains by that too. Each round runs every one of them once, in turn: steps that
   use up what its workers read in advance, then the timed ones, the same number of pictures for
   each. A round before the first does not count; it compiles.
 - A figure is the median of the rounds, the best in brackets. A ratio is the median of the rounds'

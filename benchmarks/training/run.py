@@ -1,4 +1,4 @@
-"""Training pictures a second of our engine, of the engine with one thing off, of a plain loop.
+"""Training pictures a second of our engine, of the engine with one thing changed, of a plain loop.
 
     python benchmarks/training/run.py --out benchmarks/training
 
@@ -27,7 +27,7 @@ import report
 import torch
 from settings import NETWORKS, Case, case
 
-from attnvgg_training import models
+from attnvgg_training import memory, models
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that goes into results.json."""
+    memory.keep()
     start, load = time.monotonic(), os.getloadavg()[0]
     device: str = arguments.device
     results: dict[str, Any] = {
@@ -74,8 +75,7 @@ def race(case: Case, device: str, quick: bool) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         # In the order of the settings, plain first: its workers are forked before others start.
         ready = {
-            name: contenders.build(name, case, device, Path(folder), quick)
-            for name in case.contenders
+            name: contenders.build(name, case, device, Path(folder)) for name in case.contenders
         }
         peaks = peak.measure(device, quick)
         rates: dict[str, list[float]] = {name: [] for name in ready}
@@ -125,7 +125,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="where both files go")
-    add("--networks", default="default,full", metavar="A,B", help=f"of {', '.join(NETWORKS)}")
+    add("--networks", default="wide,full", metavar="A,B", help=f"of {', '.join(NETWORKS)}")
     add("--device", default="cpu", choices=("cpu", "cuda"))
     add("--quick", action="store_true", help="whether it works at all; the figures mean nothing")
     add("--render", action="store_true", help="only write RESULTS.md again, from results.json")

@@ -69,7 +69,7 @@ def values() -> dict[str, Any]:
         "device_name": None,
         "machine": machine,
         "minutes": 1.0,
-        "networks": {"default": network},
+        "networks": {"wide": network},
     }
 
 
@@ -94,13 +94,13 @@ def test_the_committed_document_is_made_of_the_committed_results(script: Importe
     found = json.loads((FOLDER / "results.json").read_text())
     assert (FOLDER / "RESULTS.md").read_text() == script("report").render(found)
     assert not found["quick"]
-    assert list(found["networks"]) == ["default", "full"]
+    assert list(found["networks"]) == ["wide", "full"]
     contenders = list(script("settings").DATATYPE)
     assert all(list(each["rates"]) == contenders for each in found["networks"].values())
 
 
 def test_ratios_are_taken_round_by_round(values: dict[str, Any], script: Importer) -> None:
-    report, network = script("report"), values["networks"]["default"]
+    report, network = script("report"), values["networks"]["wide"]
     assert report.better_plain(network) == "plain loop"
     assert report.ratio(network, "engine", "plain loop") == pytest.approx(2.5)
     network["rates"]["plain loop, no workers"] = [110.0, 95.0, 90.0]
@@ -110,30 +110,30 @@ def test_ratios_are_taken_round_by_round(values: dict[str, Any], script: Importe
 def test_whether_the_aim_is_met_is_computed(values: dict[str, Any], script: Importer) -> None:
     report = script("report")
     text = report.render(values)
-    assert "- `default`: 2.50 times: yes (against: plain loop)." in text
+    assert "- `wide`: 2.50 times: yes (against: plain loop)." in text
     # 3 passes of 2 x 0.1 GFLOP at 180 a second, of 600.
     assert "| engine | 180 (250) | 18 % of bf16 | 2.50 | 1.00 |" in text
     assert "| engine, float32 | 90.0 (125) | 36 % of fp32 | 1.25 | 0.50 |" in text
-    values["networks"]["default"]["rates"]["engine"] = [150.0, 75.0, 180.0]
-    assert "- `default`: 1.50 times: no" in report.render(values)
+    values["networks"]["wide"]["rates"]["engine"] = [150.0, 75.0, 180.0]
+    assert "- `wide`: 1.50 times: no" in report.render(values)
 
 
-def test_one_thing_is_off_at_a_time(script: Importer) -> None:
+def test_one_thing_is_changed_at_a_time(script: Importer) -> None:
     settings, contenders = script("settings"), script("contenders")
-    case = settings.case("default", "cpu", False)
+    case = settings.case("wide", "cpu", False)
     model = contenders.model_config("tiny")
-    everything = contenders._settings(settings.ENGINE, model, case, quick=False)
+    everything = contenders._settings(settings.ENGINE, model, case)
     train, data = everything.train, everything.data
-    assert (train.amp, train.channels_last, train.compile) == ("bf16", True, True)
+    assert (train.amp, train.channels_last, train.compile) == ("bf16", True, False)
     assert data.memory == "device"
     differing = {
         settings.NO_BF16: {"amp"},
         settings.NO_CHANNELS_LAST: {"channels_last"},
-        settings.NO_COMPILE: {"compile"},
+        settings.COMPILED: {"compile"},
         settings.FILES: {"memory"},
     }
     for name, fields in differing.items():
-        other = contenders._settings(name, model, case, quick=False)
+        other = contenders._settings(name, model, case)
         changed = {
             key
             for section in ("data", "train")
@@ -146,7 +146,7 @@ def test_one_thing_is_off_at_a_time(script: Importer) -> None:
 def test_a_slot_times_its_steps_and_no_others(script: Importer, tmp_path: Path) -> None:
     settings, contenders = script("settings"), script("contenders")
     case = settings.case("tiny", "cpu", True)
-    run = contenders.build(settings.ENGINE, case, "cpu", tmp_path, quick=True)
+    run = contenders.build(settings.ENGINE, case, "cpu", tmp_path)
     seen: list[int] = []
     step = run.trainer._step
 
@@ -163,5 +163,5 @@ def test_unknown_networks_are_refused(
     script: Importer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        script("run").main(["--networks", "default,huge", "--out", str(tmp_path)])
-    assert "--networks has huge; known are default, full, tiny" in capsys.readouterr().err
+        script("run").main(["--networks", "wide,huge", "--out", str(tmp_path)])
+    assert "--networks has huge; known are wide, full, tiny" in capsys.readouterr().err

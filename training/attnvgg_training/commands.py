@@ -3,6 +3,8 @@
 import sys
 from importlib import import_module
 
+from attnvgg_training import memory
+
 
 def train() -> int:
     """attnvgg-train."""
@@ -20,6 +22,7 @@ def convert() -> int:
 
 
 def _run(command: str, module: str) -> int:
+    memory.keep()
     try:
         main = import_module(module).main
     except ModuleNotFoundError as error:

@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
-from attnvgg_training import checkpoint, models, recipes
+from attnvgg_training import checkpoint, memory, models, recipes
 from attnvgg_training.begin import Request, train
 from attnvgg_training.distributed import World
 from attnvgg_training.dry_run import dry_run
@@ -162,5 +162,6 @@ def _again(argv: Sequence[str], world: World) -> str:
     return shlex.join([*command, *argv, *([] if "--resume" in argv else ["--resume"])])
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # under torchrun
+    memory.keep()
     sys.exit(main())
