@@ -104,6 +104,8 @@ class TrainConfig:
     level_loss: float = 0.0
     """weight of the loss of each level's answer by itself, beside that of all together; 0 turns it
     off"""
+    learn_maps: bool = True
+    """false holds u at zero, so that every map stays even: the control for what the maps buy"""
     mixup: float = 0.0
     """alpha of mixup; 0 turns it off"""
     cutmix: float = 0.0
@@ -179,15 +181,29 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        self._check_maps()
         if self.data.image_size % self.model.multiple:
             raise ConfigError(
                 f"--image-size is {self.data.image_size}; the pools of {self.model.name} need a "
                 f"multiple of {self.model.multiple}"
             )
-        if self.train.level_loss and not self.model.entry.levels:
+
+    def _check_maps(self) -> None:
+        model, train = self.model, self.train
+        if train.level_loss and not model.entry.levels:
             raise ConfigError(
-                f"--level-loss is {self.train.level_loss}, but {self.model.name} has no levels; "
-                "it must be 0"
+                f"--level-loss is {train.level_loss}, but {model.name} has no levels; it must be 0"
+            )
+        if train.learn_maps:
+            return
+        if not model.entry.levels or model.compatibility != "pc":
+            raise ConfigError(
+                f"--learn-maps is false, but {model.name} has no u to hold at zero; it must be true"
+            )
+        if model.initial_scale or model.initialisation == "official":
+            raise ConfigError(
+                f"--learn-maps is false, but with --initialisation {model.initialisation} and "
+                f"--initial-scale {model.initial_scale} u does not start at zero"
             )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

@@ -91,6 +91,9 @@ class Trainer:
         if config.model.initialisation == "whitened" and not initial:
             whiten(self.model, normalise(sample(data.train), self.mean, self.std).to(device))
         _load(self.model, initial or {})
+        if not train.learn_maps:
+            for estimator in self.model.attention.values():
+                nn.init.zeros_(estimator.get_parameter("u")).requires_grad_(False)
         self.average = Average(self.model, train.ema) if train.ema else None
         self.optimizer = optimizer(self.model, train)
         self.precision = Precision(train.amp, train.clip, device)

@@ -237,3 +237,23 @@ def test_one_seed_twice_is_one_seed(context: Context, make: Make) -> None:
     assert less.rows[0][4].value == -30
     assert isnan(less.rows[0][4].low)
     assert "one seed each" in classification._sentences(every, errors)[1]
+
+
+def test_the_network_with_even_maps_may_differ_in_that_they_are(
+    make: Make, context: Context
+) -> None:
+    main, like = context.main, trained(context.main, "even")
+
+    def even(epochs: int = 0) -> Subject:
+        config = like.record.config
+        train = replace(config.train, learn_maps=False)
+        train = replace(train, epochs=epochs or main.record.config.train.epochs)
+        return replace(like, record=replace(like.record, config=replace(config, train=train)))
+
+    assert classification._unfair(main, even()) == []
+    (said,) = classification._unfair(main, even(epochs=77))
+    assert UNFAIR in said
+    assert "77" in said
+    assert "learn_maps" not in said
+    control = replace(even(), name="control")
+    assert "train.learn_maps" in classification._unfair(main, control)[0]

@@ -61,6 +61,22 @@ def test_a_wrong_flag_is_named(recipe: Path, name: str, text: str, message: str)
         recipes.read(recipe, {name: text})
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "VGG-control"}, "VGG-control has no u to hold at zero"),
+        ({"name": "VGG-att2-concat-dp"}, "VGG-att2-concat-dp has no u to hold at zero"),
+        ({"initial_scale": "0.5"}, "--initial-scale 0.5 u does not start at zero"),
+        ({"initialisation": "official"}, "--initialisation official .* does not start at zero"),
+    ],
+)
+def test_even_maps_need_a_u_that_starts_at_zero(
+    recipe: Path, settings: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"--learn-maps is false, but .*{message}"):
+        recipes.read(recipe, {"learn_maps": "false", **settings})
+
+
 def test_a_loss_of_levels_needs_levels(recipe: Path) -> None:
     control = {"name": "VGG-control", "level_loss": "0.5"}
     with pytest.raises(ConfigError, match=r"--level-loss is 0.5, but VGG-control has no levels"):

@@ -158,6 +158,21 @@ def test_the_loss_of_levels_counts_beside_that_of_all(name: str) -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_maps_that_are_not_learned_stay_even_while_the_rest_learns(optimizer: str) -> None:
+    ours = trainer(learn_maps=False, optimizer=optimizer, lr=0.01, decay_all=True)
+    before = ours.model.get_parameter("head.classify.weight").detach().clone()
+    ours.train_epoch(1)
+    assert (ours.model.get_parameter("head.classify.weight") - before).abs().max() > 0
+    maps = ours.model.eval().explain(torch.randn(2, 3, 8, 8)).maps
+    for each in maps.values():
+        torch.testing.assert_close(each, torch.full_like(each, 1 / each[0].numel()))
+    given = {n: torch.ones_like(w) for n, w in ours.weights().items() if n.endswith(".u")}
+    assert given
+    again = Trainer(config(learn_maps=False), pictures(), CPU, initial=given)
+    assert all((again.weights()[name] == 0).all() for name in given)
+
+
 def test_clipping_bounds_the_step() -> None:
     free, bound = (
         trainer(ema=0.0, momentum=0.0, nesterov=False, weight_decay=0.0),

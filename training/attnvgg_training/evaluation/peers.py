@@ -1,5 +1,5 @@
-"""Who is compared with whom: the control, the baseline, the network with class activation maps; and
-which networks are seeds of one another."""
+"""Who is compared with whom: the control, the network whose maps are held even, the baseline, the
+network with class activation maps; and which networks are seeds of one another."""
 
 from collections.abc import Collection
 from dataclasses import fields
@@ -12,7 +12,7 @@ from attnvgg_training.evaluation.findings import Interval
 from attnvgg_training.evaluation.subject import Subject
 from attnvgg_training.models import ModelConfig
 
-PEERS = ("control", "baseline", "gap")
+PEERS = ("control", "even", "baseline", "gap")
 WANTED = {
     "control": "nothing here says what attention buys",
     "baseline": "nothing here compares it with the VGG that the paper starts from",

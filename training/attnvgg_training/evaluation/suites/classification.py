@@ -240,10 +240,14 @@ def _on_seeds(context: Context, wrong: Wrong, peer: Subject) -> list[str]:
 
 
 def _unfair(main: Subject, peer: Subject) -> list[str]:
-    """What else than the network differs; of the control, the trunk as well."""
+    """What else than the network differs; of the control, the trunk as well; of the network with
+    even maps, anything but that they are."""
     lacks = main.record.config.model.entry.lacks | peer.record.config.model.entry.lacks
-    shared = SETTINGS - lacks - {"name", "global_feature"} if peer.role == "control" else ()
+    shared = SETTINGS - lacks - {"name", "global_feature"} if peer.role == "control" else set()
+    shared = SETTINGS if peer.role == "even" else shared
     found = differing(main, peer, shared)
+    if peer.role == "even":
+        found = [each for each in found if not each.startswith("train.learn_maps ")]
     if not found:
         return []
     return [
