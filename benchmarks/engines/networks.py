@@ -49,8 +49,7 @@ def build(name: str, count: int) -> Network:
         spec = _spec(cut, Input(32, 32, "stretch", "bicubic"))
         mean, std = list(MEAN), list(STD)
     else:
-        released = (ROOT / "models" / "default").read_text(encoding="utf-8").strip()
-        model, record = checkpoint.load_model(ROOT / "training" / "checkpoints" / released)
+        model, record = checkpoint.load_model(ROOT / "training" / "checkpoints" / "cifar10-small")
         cut, data = model.cut(), record.config.data
         spec = _spec(cut, Input(data.image_size, data.image_size, data.geometry, data.filter))
         mean, std = record.mean, record.std

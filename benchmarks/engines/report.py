@@ -31,7 +31,7 @@ their labels.
   program for each batch size. TorchScript and ONNX: the files of a bundle.
 - ONNX Runtime: the serving engine's session options; its threads spin within a call and not
   between calls, as in the server. int8: convolutions, with the ReLU and max pool between them.
-- `default` is the released checkpoint; `full` has the paper's widths and is untrained, with
+- `small` is the checkpoint of cifar10-small; `full` has the paper's widths and is untrained, with
   batch statistics that keep its activations moderate.
 - One process a thread count holds all engines and the peaks. Each of {rounds} rounds times every
   one of them once, in turn, for {seconds_a_case} s or one call, whichever is longer, after a pause

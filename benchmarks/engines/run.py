@@ -99,7 +99,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="where both files go")
-    add("--networks", default="default,full", metavar="A,B", help=f"of {', '.join(NETWORKS)}")
+    add("--networks", default="small,full", metavar="A,B", help=f"of {', '.join(NETWORKS)}")
     add("--device", default="cpu", choices=("cpu", "cuda"))
     add("--quick", action="store_true", help="whether it works at all; the figures mean nothing")
     add("--render", action="store_true", help="only write RESULTS.md again, from results.json")

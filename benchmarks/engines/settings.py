@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NETWORKS = ("default", "full", "tiny")
+NETWORKS = ("small", "full", "tiny")
 EAGER, COMPILED, SCRIPT = "PyTorch eager", "PyTorch compiled", "TorchScript"
 ORT, ORT_INT8 = "ONNX Runtime fp32", "ONNX Runtime int8"
 EAGER_BF16, EAGER_FP16 = "PyTorch eager bf16", "PyTorch eager fp16"

@@ -100,7 +100,7 @@ def test_the_committed_document_is_made_of_the_committed_results(script: Importe
     found = json.loads((ENGINES / "results.json").read_text())
     assert (ENGINES / "RESULTS.md").read_text() == script("report").render(found)
     assert not found["quick"]
-    assert list(found["networks"]) == ["default", "full"]
+    assert list(found["networks"]) == ["small", "full"]
     keys = ("network", "threads", "engine", "batch")
     cases = {tuple(row[key] for key in keys) for row in found["measurements"]}
     assert len(cases) == len(found["measurements"]) == 2 * 2 * 5 * 3
@@ -130,7 +130,7 @@ def test_whether_an_aim_is_met_is_computed(values: dict[str, Any], script: Impor
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--networks", "default,huge"], "--networks has huge; known are default, full, tiny"),
+        (["--networks", "small,huge"], "--networks has huge; known are small, full, tiny"),
         ([], "torch.compile needs a C++ compiler; there is no missing-compiler"),
     ],
 )

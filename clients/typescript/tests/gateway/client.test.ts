@@ -89,8 +89,8 @@ test("maps are left out unless asked for", async () => {
 test("models and health", async () => {
   await client.waitUntilReady();
   expect(await client.health()).toEqual({ ready: true, detail: "" });
-  const [model] = await client.models();
-  expect(model).toMatchObject({ name: "cifar10-small", default: true });
+  const model = (await client.models()).find((each) => each.default);
+  expect(model).toMatchObject({ name: "cifar10-small", version: "1" });
   expect(model?.levels).toEqual(["conv7", "conv10", "conv13", "fused"]);
   expect(model?.labels).toHaveLength(10);
 });
