@@ -24,13 +24,18 @@ class Muon(SGD):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """See torch.optim.SGD."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             if "orthogonal" not in group:
                 continue
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.grad = self._direction(parameter, group["orthogonal"])
-        return super().step(closure)
+        super().step()
+        return loss
 
     def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
         state, gradient = self.state[parameter], parameter.grad

@@ -123,6 +123,23 @@ def test_a_step_of_muon_in_formulas(memory: torch.memory_format) -> None:
     assert kernel.is_contiguous(memory_format=memory)
 
 
+def test_muon_takes_a_closure_as_other_optimizers_do() -> None:
+    torch.manual_seed(0)
+    model, images = build(MODEL, 3), torch.randn(6, 3, 8, 8)
+    descent = optimizer(model, TrainConfig(optimizer="muon"))
+    before = model.get_parameter("units.3.0.weight").detach().clone()
+
+    def closure() -> torch.Tensor:
+        descent.zero_grad()
+        loss = F.cross_entropy(model(images), torch.arange(6) % 3)
+        loss.backward()
+        return loss
+
+    assert descent.step(closure).item() > 0
+    moved = (model.get_parameter("units.3.0.weight") - before).norm().item()
+    assert moved == pytest.approx(0.1 * 4**0.5, rel=0.3)  # four singular values of about 1
+
+
 def test_shifts_have_a_rate_of_their_own() -> None:
     ours = trainer(shift_rate=16.0, lr=1e-4, momentum=0.0, nesterov=False, weight_decay=0.0)
     plain = trainer(lr=1e-4, momentum=0.0, nesterov=False, weight_decay=0.0)
