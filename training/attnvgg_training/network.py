@@ -93,6 +93,10 @@ class Head(nn.Module):
         precision = torch.promote_types(summands.dtype, torch.float32)
         return len(inputs) * summands.to(precision) + self.classify.bias
 
+    def together(self, each: Tensor) -> Tensor:
+        """What `by_input` gives -> what `forward` gives."""
+        return each.mean(0)
+
 
 class IndependentHeads(nn.ModuleList):
     """A head of its own for each level; the probabilities are averaged."""
@@ -104,8 +108,11 @@ class IndependentHeads(nn.ModuleList):
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         """[B, C] each -> logarithm of the mean probabilities, [B, K]; softmax gives them back."""
-        logs = self.by_input(inputs)
-        return logs.logsumexp(0) - math.log(len(self))
+        return self.together(self.by_input(inputs))
+
+    def together(self, each: Tensor) -> Tensor:
+        """What `by_input` gives -> what `forward` gives."""
+        return each.logsumexp(0) - math.log(len(each))
 
     def by_input(self, inputs: list[Tensor]) -> Tensor:
         """[B, C] each -> logarithms of the probabilities of each, [N, B, K]."""
@@ -213,9 +220,7 @@ class Network(nn.Module, ABC):
         locals_, g = self.tapped(images)
         found = [self.attention[name](locals_[name], g).feature for name in self.level_names]
         each = self.head.by_input(found)
-        if isinstance(self.head, IndependentHeads):
-            return each.logsumexp(0) - math.log(len(each)), each
-        return each.mean(0), each
+        return self.head.together(each), each
 
     def attended(self, locals_: dict[str, Tensor], g: Tensor | None) -> Explanation:
         """What `explain` makes of what `tapped` gives: level name -> l [B, C, h, w], g [B, D]."""

@@ -5,8 +5,8 @@ decide scale, not capacity. The official code decays everything.
 
 Weights that no output depends on (g under pc with softmax: attention.py) get a gradient that is
 nothing but rounding noise, about 1e-5 of a live one. SGD moves them by as little, and weight decay
-shrinks them, which is what the authors saw. AdamW divides a gradient by its own size and would
-make full steps out of the noise, so there such weights are left out and stay as they start.
+shrinks them, which is what the authors saw. AdamW and Muon divide a gradient by its own size and
+would make full steps out of the noise, so there such weights are left out and stay as they start.
 
 Dampening: torch's SGD, like the Lua one of the official code, puts the first gradient undampened
 into the momentum, where it counts ten times at a dampening of 0.9: the gradient of random weights,
@@ -27,17 +27,22 @@ from attnvgg_training.network import Network
 
 log = logging.getLogger(__name__)
 Named = dict[str, nn.Parameter]
+NAMES = {"adamw": "AdamW", "muon": "Muon"}
 
 
 def optimizer(model: Network, train: TrainConfig) -> Optimizer:
     """Over the weights of a network; the learning rate of every group is set before every step, to
     `factor` times that of the schedule."""
-    if train.optimizer != "adamw":
+    if train.optimizer == "sgd":
         return _sgd(dict(model.named_parameters()), train, shifts(model))
     alive, dead = living(model)
     if dead:
         count = sum(p.numel() for p in dead.values())
-        log.info("AdamW leaves out %d weights that no output depends on", count)
+        log.info(
+            "%s leaves out %d weights that no output depends on", NAMES[train.optimizer], count
+        )
+    if train.optimizer == "muon":
+        return _sgd(alive, train, shifts(model))
     # One kernel for all weights, on a device where starting kernels is what takes the time.
     fused = next(model.parameters()).is_cuda
     return AdamW(_groups(alive, train, shifts(model)), lr=train.lr, fused=fused)
@@ -83,8 +88,8 @@ def _sgd(named: Named, train: TrainConfig, of_norms: set[str]) -> SGD:
 
 
 def _groups(named: Named, train: TrainConfig, of_norms: set[str]) -> list[dict[str, Any]]:
-    """Two groups, the weights that decay and the rest; and one for shifts with a rate of their own,
-    which never decay."""
+    """Two groups, the weights that decay and the rest; and one for shifts with a rate of their
+    own."""
     fast = of_norms if train.shift_rate != 1 else set()
     named, apart = _divided(named, fast)
     decaying = [p for p in named.values() if train.decay_all or p.ndim > 1]
@@ -94,7 +99,8 @@ def _groups(named: Named, train: TrainConfig, of_norms: set[str]) -> list[dict[s
         {"params": others, "weight_decay": 0.0},
     ]
     if apart:
-        rate = {"weight_decay": 0.0, "factor": train.shift_rate}
+        decay = train.weight_decay if train.decay_all else 0.0
+        rate = {"weight_decay": decay, "factor": train.shift_rate}
         groups.append({"params": list(apart.values()), **rate})
     return groups
 

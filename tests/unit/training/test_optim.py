@@ -39,16 +39,17 @@ def test_everything_decays_if_asked_as_in_the_official_code() -> None:
     assert others["params"] == []
 
 
-def test_adamw_leaves_out_what_no_output_depends_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["AdamW", "Muon"])
+def test_what_no_output_depends_on_is_left_out(name: str, caplog: pytest.LogCaptureFixture) -> None:
     model = build(WITH_G, 3)
     with caplog.at_level(logging.INFO):
-        groups = optimizer(model, TrainConfig(optimizer="adamw")).param_groups
+        groups = optimizer(model, TrainConfig(optimizer=name.lower())).param_groups  # type: ignore[arg-type]
     changed = set.union(*(names(model, group) for group in groups))
     left = {name for name, _ in model.named_parameters()} - changed
     assert left
     assert all(name.startswith(DEAD) for name in left)
     count = sum(p.numel() for name, p in model.named_parameters() if name in left)
-    assert f"AdamW leaves out {count} weights that no output depends on" in caplog.text
+    assert f"{name} leaves out {count} weights that no output depends on" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,9 @@ def test_it_leaves_out_nothing_where_g_matters_or_is_not_there(model: ModelConfi
     assert living(build(model, 3))[1] == {}
 
 
-def test_under_adamw_dead_weights_stay_and_living_ones_move() -> None:
-    ours = trainer(WITH_G, optimizer="adamw", lr=0.01, ema=0.0)
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_dead_weights_stay_and_living_ones_move(name: str) -> None:
+    ours = trainer(WITH_G, optimizer=name, lr=0.01, ema=0.0)
     before = {name: value.clone() for name, value in ours.model.named_parameters()}
     ours.train_epoch(1)
     moved = {n for n, p in ours.model.named_parameters() if not torch.equal(p, before[n])}
@@ -118,8 +120,6 @@ def test_a_step_of_muon_in_formulas(memory: torch.memory_format) -> None:
         descent.step()
     # Singular values between 0.7 and 1.2 in place of 1, of which there are 4 in each step.
     assert (kernel - expected).norm() < 0.3 * 0.05 * 2 * 2
-    plain = 0.05 * 2 * 2  # as far as the steps themselves go, at most
-    assert (kernel - expected).norm() < 0.3 * plain
     assert kernel.is_contiguous(memory_format=memory)
 
 
