@@ -1,7 +1,11 @@
 """attnvgg-evaluate --suite as its user runs it: a report that resumes; what is wrong, in words."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attnvgg_training import recipes
+from attnvgg_training.distributed import World
 from attnvgg_training.evaluation import suite
-from attnvgg_training.evaluation.cli import main
+from attnvgg_training.evaluation.cli import _parser, main
+from attnvgg_training.train import _parser as training_parser
+from attnvgg_training.train import _request as request_of
 from support import ROOT
 from training_support import train
 
@@ -118,6 +126,33 @@ def test_the_page_shows_all_of_it(report: Path) -> None:
     assert fetched == [], "the page must stand alone"
 
 
+def test_the_tables_for_a_readme_are_of_the_results(report: Path) -> None:
+    program = ROOT / "benchmarks" / "evidence" / "table.py"
+    said = subprocess.run(
+        [sys.executable, program, report], capture_output=True, text=True, check=True
+    ).stdout
+    networks, maps = (part.splitlines() for part in said.split("\n\n"))
+    error = rows(report, "classification", "Error and calibration")["control"][4]
+    attacked = rows(report, "robustness", "Error under PGD")["control"][3]
+    (line,) = [each for each in networks if each.startswith("| control |")]
+    for found in (error, attacked):
+        assert f"{found['value']:.1f}" in line
+    looked = rows(report, "localisation", "Photos with object masks")
+    named = [each.split(" | ")[0].removeprefix("| ") for each in maps[2:]]
+    assert [name for name in looked if name.startswith("attention ")] == named[:4]
+    assert named[-1] == "centre"
+    later = [n for n in looked if n in rows(report, "cost", "Time of a map") and n not in named[:4]]
+    assert named[4] == max(later, key=lambda name: looked[name][2]["value"])
+    assert f"| {looked[named[4]][2]['value']:.2f} (" in maps[2 + 4]
+
+
+def test_a_table_needs_a_report(tmp_path: Path) -> None:
+    program = ROOT / "benchmarks" / "evidence" / "table.py"
+    done = subprocess.run([sys.executable, program, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
 def test_what_is_there_is_not_computed_again(report: Path, trained: Path, photos: Path) -> None:
     def written() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in (report / "parts").rglob("*.json")}
@@ -165,3 +200,35 @@ def test_a_suite_needs_pictures_and_a_place(
     with pytest.raises(SystemExit):
         main([str(trained), "--suite", "cost", "--data", SHAPES])
     assert "--suite needs --data and --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["cifar10-wide"])
+def test_the_commands_of_a_report_are_ones_that_the_programs_take(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("attnvgg-train", "attnvgg-evaluate"):
+        stub = tmp_path / program
+        stub.write_text(f'#!/bin/sh\nprintf "%s\\t" {program} "$@"; echo\n')
+        stub.chmod(0o755)
+    given = dict.fromkeys(("DATA", "MASKS", "DISTRACTORS", "OTHER"), SHAPES)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **given, "TRAIN": "--epochs 3"}
+    script = ROOT / "benchmarks" / "evidence" / "run"
+    done = subprocess.run([script, name], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    calls = [line.rstrip("\t").split("\t") for line in done.stdout.splitlines()]
+    trained = {}
+    monkeypatch.chdir(ROOT)
+    for argv in (each[1:] for each in calls if each[0] == "attnvgg-train"):
+        request = request_of(training_parser(0).parse_args(argv), World(), 0.0)
+        assert request.recipe.train.epochs == 3
+        trained[str(request.run)] = request.recipe
+    reports = [_parser().parse_args(each[1:]) for each in calls if each[0] == "attnvgg-evaluate"]
+    assert [report.out.name for report in reports] == [name, f"{name}-seeds"]
+    asked = [x for report in reports for x in (str(report.checkpoint), *report.beside)]
+    assert {str(Path(each.split("=")[-1]).parent) for each in asked} == set(trained)
+    seeds = [config.train.seed for run, config in trained.items() if "control-10000" in run]
+    assert seeds == [0, 1, 2]
+    first = trained[f"runs/evidence/{name}/attention"]
+    assert first == recipes.read(ROOT / "training" / "configs" / f"{name}.toml", {"epochs": "3"})
+    even = trained[f"runs/evidence/{name}/even"]
+    assert even == replace(first, train=replace(first.train, learn_maps=False))
