@@ -41,6 +41,9 @@ class Attended(NamedTuple):
     map: Tensor
 
 
+Attend = Callable[[Tensor, Tensor, Normalise], Attended]  # local, what it is scored against
+
+
 def g_matters(compatibility: str, normalisation: str) -> bool:
     """Whether anything depends on the global feature; see the top of this file."""
     return compatibility == "dp" or normalisation == "sigmoid"
@@ -95,18 +98,29 @@ class AttentionEstimator(nn.Module):
     def forward(self, local: Tensor, g: Tensor | None) -> Attended:
         """local: l, [B, C, h, w]. g: [B, D] or None. All of it runs in float32, under autocast too:
         in bfloat16 scores of 30 have steps of 0.125. In float64 it stays in float64."""
+        return self._attended(local, g, attend_by_position if self.training else attend_by_channel)
+
+    def with_held(self, local: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
+        """g_a twice, [B, C] each: as `forward` gives it, and held, which has the same value, but
+        whose gradient leaves the map as it is and reaches the local features alone."""
+        feature = self._attended(local, g, attend_with_held).feature
+        first, second = feature.unbind(1)
+        return first, second
+
+    def _attended(self, local: Tensor, g: Tensor | None, attend: Attend) -> Attended:
         lifted = self.lift(local)
         precision = torch.promote_types(lifted.dtype, torch.float32)
         projected = None if g is None else self.project(g).to(precision)
         with _no_autocast(local.device.type):
-            feature, a = self._attend(lifted, projected, precision)
+            feature, a = self._attend(lifted, projected, precision, attend)
         if self.normalisation == "sigmoid":
             feature = feature / (local.shape[-2] * local.shape[-1])
         return Attended(feature, a.unflatten(1, local.shape[-2:]))
 
-    def _attend(self, local: Tensor, g: Tensor | None, precision: torch.dtype) -> Attended:
+    def _attend(
+        self, local: Tensor, g: Tensor | None, precision: torch.dtype, attend: Attend
+    ) -> Attended:
         """-> g_a, [B, C], and a flat, [B, h*w]; `g` is in the channels of `local`."""
-        attend = attend_by_position if self.training else attend_by_channel
         normalise = NORMALISE[self.normalisation]
         if self.u is None:
             assert g is not None  # dp is never built without g
@@ -151,6 +165,15 @@ def attend_by_position(local: Tensor, w: Tensor, normalise: Normalise) -> Attend
     scores = features @ w if w.ndim == 1 else (features @ w.unsqueeze(-1)).squeeze(-1)
     a = normalise(scores)
     return Attended((a.unsqueeze(1) @ features).squeeze(1), a)
+
+
+def attend_with_held(local: Tensor, w: Tensor, normalise: Normalise) -> Attended:
+    """As `attend_by_position`, but g_a is [B, 2, C]: the second has the same value, and no gradient
+    by the map. One product gives both."""
+    features = local.permute(0, 2, 3, 1).flatten(1, 2)
+    scores = features @ w if w.ndim == 1 else (features @ w.unsqueeze(-1)).squeeze(-1)
+    a = normalise(scores)
+    return Attended(torch.stack([a, a.detach()], dim=1) @ features, a)
 
 
 def _no_autocast(device: str) -> AbstractContextManager[None]:

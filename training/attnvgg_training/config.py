@@ -99,9 +99,8 @@ class TrainConfig:
     """of the step schedule: the epochs after which the learning rate changes"""
     factors: tuple[float, ...] = (0.5,)
     """by what it is multiplied there: one for all milestones, or one for each"""
-    label_smoothing: float = 0.0
-    """part of the target spread over all classes; more may answer better and looks worse, see
-    docs/evidence.md"""
+    label_smoothing: float = 0.1
+    """part of the target spread over all classes; the maps learn from targets without it"""
     level_loss: float = 0.0
     """weight of the loss of each level's answer by itself, beside that of all together; 0 turns it
     off"""
@@ -138,8 +137,9 @@ class TrainConfig:
         between("weight-decay", self.weight_decay, 0, 1)
         between("muon-decay", self.muon_decay, 0, 1)
         between("shift-rate", self.shift_rate, 0.01, 1000)
-        for name in ("warmup", "momentum", "dampening", "label_smoothing", "ema"):
+        for name in ("warmup", "momentum", "dampening", "ema"):
             between(name, getattr(self, name), 0, 0.99999)
+        between("label_smoothing", self.label_smoothing, 0, 0.5)
         for name in ("level_loss", "mixup", "cutmix", "clip", "save_minutes"):
             at_least(name, getattr(self, name), 0)
         one_of("amp", self.amp, ("off", "bf16", "fp16"))

@@ -30,7 +30,7 @@ from attnvgg_training.distributed import World
 from attnvgg_training.ema import Average
 from attnvgg_training.errors import CheckpointError, ConfigError, DataError
 from attnvgg_training.initialisation import whiten
-from attnvgg_training.losses import ByLevel, loss_of
+from attnvgg_training.losses import answering, loss_of
 from attnvgg_training.mixing import mixing
 from attnvgg_training.models import build
 from attnvgg_training.optim import optimizer
@@ -170,7 +170,7 @@ class Trainer:
     def _step_model(self) -> nn.Module:
         """The network as steps call it. Made at the first one: the processes meet here, and none
         must miss it for an error in the constructor."""
-        model: nn.Module = ByLevel(self.model) if self.config.train.level_loss else self.model
+        model = answering(self.model, self.config.train)
         if self.world.size > 1:
             self.shared = DistributedDataParallel(model, gradient_as_bucket_view=True)
         model = self.shared or model

@@ -4,44 +4,60 @@ From the answer alone a level may learn little: the others answer already, and i
 nothing to find. Where each has to answer from its own attended feature too, its map has to find
 something that tells the classes apart (deep supervision: Lee et al., "Deeply-Supervised Nets",
 2015). Nothing is added to the network; what a level says is its part of the last layer.
-"""
 
-from functools import partial
+Label smoothing asks for answers that are less than sure, and a map that looks beside the object
+gives them (docs/evidence.md). So the features learn from smoothed labels, the maps from plain ones.
+"""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnvgg_training.config import TrainConfig
-from attnvgg_training.network import Network
+from attnvgg_training.network import Answers, Network
 
 
-class ByLevel(nn.Module):
-    """A network that gives Network.by_level when it is called, as wrappers call it."""
+class Answering(nn.Module):
+    """A network that gives Network.answers when it is called, as wrappers call it."""
 
-    def __init__(self, model: Network) -> None:
+    def __init__(self, model: Network, held: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.held = model, held
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See Network.by_level."""
-        return self.model.by_level(images)
+    def forward(self, images: Tensor) -> Answers:
+        """See Network.answers."""
+        return self.model.answers(images, self.held)
+
+
+def answering(model: Network, train: TrainConfig) -> nn.Module:
+    """The network as `loss_of` wants it: itself where its logits are enough."""
+    held = bool(train.label_smoothing and model.level_names)
+    return Answering(model, held) if train.level_loss or held else model
 
 
 def loss_of(
-    answered: Tensor | tuple[Tensor, Tensor], wanted: Tensor, train: TrainConfig
+    answered: Tensor | Answers, wanted: Tensor, train: TrainConfig
 ) -> tuple[Tensor, Tensor]:
     """Logits, and the mean loss.
 
     Args:
-        answered: logits [B, K], or what `ByLevel` gives; then the levels' mean loss counts
-            `level_loss` times as much as that of the answer, and the weights add up to 1.
+        answered: logits [B, K], or what `Answering` gives. Then half of the answer's loss is of
+            `held`, with twice the smoothing, which is what the features learn from on average; and
+            the levels' mean loss, without any, counts `level_loss` times as much as that of the
+            answer. The weights add up to 1.
         wanted: classes [B], or probabilities [B, K].
     """
-    loss = partial(F.cross_entropy, target=wanted, label_smoothing=train.label_smoothing)
+    smoothing = train.label_smoothing
     if isinstance(answered, Tensor):
         logits = answered.float()
-        return logits, loss(logits)
-    logits, levels = (each.float() for each in answered)
-    by_level = torch.stack([loss(each) for each in levels]).mean()
-    return logits, (loss(logits) + train.level_loss * by_level) / (1 + train.level_loss)
+        return logits, F.cross_entropy(logits, wanted, label_smoothing=smoothing)
+    logits = answered.logits.float()
+    loss = F.cross_entropy(logits, wanted)
+    if answered.held is not None:
+        soft = F.cross_entropy(answered.held.float(), wanted, label_smoothing=2 * smoothing)
+        loss = (loss + soft) / 2
+    if train.level_loss:
+        levels = [F.cross_entropy(each.float(), wanted) for each in answered.levels]
+        by_level = torch.stack(levels).mean()
+        loss = (loss + train.level_loss * by_level) / (1 + train.level_loss)
+    return logits, loss

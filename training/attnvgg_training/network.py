@@ -37,6 +37,15 @@ class Explanation(NamedTuple):
     descriptor: Tensor
 
 
+class Answers(NamedTuple):
+    """logits: [B, K]. levels: of every level's answer by itself, [levels, B, K]. held: [B, K], the
+    same as `logits`, but their gradient leaves the maps as they are."""
+
+    logits: Tensor
+    levels: Tensor
+    held: Tensor | None
+
+
 @dataclass(frozen=True)
 class AttentionOptions:
     """How every level is scored and what is made of the attended features.
@@ -214,13 +223,19 @@ class Network(nn.Module, ABC):
         """Normalised images [B, 3, H, W] -> logits, maps and descriptor from one pass."""
         return self.attended(*self.tapped(images))
 
-    def by_level(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images [B, 3, H, W] -> logits [B, K], and those of every level's answer by
-        itself, [levels, B, K], for a loss on each of them."""
+    def answers(self, images: Tensor, held: bool = False) -> Answers:
+        """Normalised images [B, 3, H, W] -> what a step may learn from; `held` only if asked for.
+        Then the head's batch norms count the same pictures twice."""
         locals_, g = self.tapped(images)
-        found = [self.attention[name](locals_[name], g).feature for name in self.level_names]
-        each = self.head.by_input(found)
-        return self.head.together(each), each
+        estimators = cast(dict[str, AttentionEstimator], dict(self.attention.items()))
+        if not held:
+            each = self.head.by_input(
+                [e(locals_[name], g).feature for name, e in estimators.items()]
+            )
+            return Answers(self.head.together(each), each, None)
+        pairs = [e.with_held(locals_[name], g) for name, e in estimators.items()]
+        each = self.head.by_input([feature for feature, _ in pairs])
+        return Answers(self.head.together(each), each, self.head([kept for _, kept in pairs]))
 
     def attended(self, locals_: dict[str, Tensor], g: Tensor | None) -> Explanation:
         """What `explain` makes of what `tapped` gives: level name -> l [B, C, h, w], g [B, D]."""

@@ -148,13 +148,45 @@ def test_the_loss_of_levels_counts_beside_that_of_all(name: str) -> None:
     batch = next(iter(ours.loader.epoch(1)))
     images = normalise(batch.images, ours.mean, ours.std)
     loss, logits = ours._gradients(images, batch.targets)
-    assert torch.equal(logits, ours.model.by_level(images)[0])
+    assert torch.equal(logits, ours.model.answers(images).logits)
     alone, _ = plain._gradients(images, batch.targets)
-    levels = [
-        F.cross_entropy(each, batch.targets, label_smoothing=0.1)
-        for each in ours.model.by_level(images)[1]
-    ]
+    levels = [F.cross_entropy(each, batch.targets) for each in ours.model.answers(images).levels]
     expected = (alone + 0.5 * torch.stack(levels).mean()) / 1.5
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("level_loss", [0.0, 0.5])
+def test_smoothed_labels_teach_the_features_and_not_the_maps(level_loss: float) -> None:
+    """Against the gradients of the whole loss with all labels smoothed, and with none."""
+    model = replace(MODEL, name="VGG-att2-concat-pc", initial_scale=0.3)
+    found = {}
+    for smoothing in (0.0, 0.1, 0.2):
+        ours = trainer(model, label_smoothing=smoothing, level_loss=level_loss)
+        batch = next(iter(ours.loader.epoch(1)))
+        images = normalise(batch.images, ours.mean, ours.std)
+        loss, logits = ours._gradients(images, batch.targets)
+        u = torch.cat([each.u.grad for each in ours.model.attention.values()])
+        found[smoothing] = (loss, u, ours.model.head.classify.weight.grad)
+        if smoothing == 0:
+            all_smoothed = F.cross_entropy(logits, batch.targets, label_smoothing=0.1)
+            plain = F.cross_entropy(logits, batch.targets)
+    # The loss is linear in the labels, so features see 0.1 on average.
+    more = found[0.1][0] - found[0.0][0]
+    torch.testing.assert_close((1 + level_loss) * more, all_smoothed - plain, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found[0.1][2] - found[0.0][2], found[0.2][2] - found[0.1][2])
+    assert (found[0.1][2] - found[0.0][2]).abs().max() > 1e-4
+    # Maps learn from the plain half of it, the same whatever the smoothing.
+    torch.testing.assert_close(found[0.1][1], found[0.2][1])
+    assert found[0.1][1].abs().max() > 0
+
+
+def test_smoothing_a_network_without_maps_is_the_usual_one() -> None:
+    model = replace(MODEL, name="VGG-control", global_feature=True)
+    ours = trainer(model, label_smoothing=0.1)
+    batch = next(iter(ours.loader.epoch(1)))
+    images = normalise(batch.images, ours.mean, ours.std)
+    loss, logits = ours._gradients(images, batch.targets)
+    expected = F.cross_entropy(logits, batch.targets, label_smoothing=0.1)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -1,5 +1,6 @@
 """What all networks share: the head, the aggregation, and that g is dead under pc with softmax."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -130,7 +131,8 @@ def test_indep_is_the_mean_of_the_levels_probabilities() -> None:
 def test_a_levels_own_answer_depends_on_its_own_feature_alone(name: str, head_norm: bool) -> None:
     model = network(name, head_norm=head_norm)
     images = torch.randn(PICTURES).double()
-    logits, each = model.by_level(images)
+    logits, each, held = model.answers(images)
+    assert held is None
     torch.testing.assert_close(logits, model(images))
     assert each.shape == (len(model.level_names), 4, 10)
     whole = each.mean(0) if "concat" in name else each.softmax(-1).mean(0).log()
@@ -140,6 +142,26 @@ def test_a_levels_own_answer_depends_on_its_own_feature_alone(name: str, head_no
     moved = model.head.by_input([features[0] + 1, *features[1:]])
     assert (moved[0] - each[0]).abs().min() > 0
     torch.testing.assert_close(moved[1:], each[1:])
+
+
+@pytest.mark.parametrize("name", ["VGG-att3-concat-pc", "VGG-att3-indep-pc"])
+@pytest.mark.parametrize("normalisation", ["softmax", "sigmoid"])
+def test_a_held_answer_is_the_same_and_moves_no_map(name: str, normalisation: str) -> None:
+    model = network(name, normalisation=normalisation).train()
+    images = torch.randn(PICTURES).double()
+    found = model.answers(images, held=True)
+    torch.testing.assert_close(found.held, found.logits)
+    torch.testing.assert_close(found.logits, copy.deepcopy(model).answers(images).logits)
+    scores = [each.u for each in model.attention.values()]
+    taps = next(each for each in model.parameters() if each.ndim == 4)  # the first kernels
+    for logits, moves in ((found.logits, True), (found.held, False)):
+        assert logits is not None
+        loss = logits.square().sum()
+        *ours, features = torch.autograd.grad(
+            loss, [*scores, taps], retain_graph=True, allow_unused=True
+        )
+        assert all((each is not None and bool(each.abs().max() > 0)) == moves for each in ours)
+        assert features.abs().max() > 0
 
 
 def test_without_the_heads_norm_the_linear_layer_sees_the_features_as_they_are() -> None:
