@@ -25,7 +25,7 @@ METHOD = """\
   none, in the main process), float32, contiguous memory, eager, SGD with Nesterov's momentum. On
   a GPU its convolutions may use TF32, which is PyTorch's default.
 - The engine is `attnvgg-train`'s own Trainer: bf16, channels last, not compiled, pictures and
-  augmentation on the device; SGD too, but it also averages the weights (EMA) and smooths labels,
+  augmentation on the device; SGD too, but it also averages the weights (EMA),
   which the plain loop does not. Then one thing is changed at a time.
 - `wide` is the network of cifar10-wide.toml, `full` the paper's VGG-att3-concat-pc; 32x32, ten
   classes, noise for pictures. Batches are equal; `full` has small ones on CPUs, where a step of 128

@@ -99,7 +99,7 @@ class TrainConfig:
     """of the step schedule: the epochs after which the learning rate changes"""
     factors: tuple[float, ...] = (0.5,)
     """by what it is multiplied there: one for all milestones, or one for each"""
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.0
     """part of the target spread over all classes; the maps learn from targets without it"""
     level_loss: float = 0.0
     """weight of the loss of each level's answer by itself, beside that of all together; 0 turns it
