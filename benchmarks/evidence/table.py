@@ -8,7 +8,7 @@ are applied afterwards and the picture's centre.
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def networks(results: dict[str, Any]) -> str:
     """What each network reaches: a line each, Markdown."""
     said, head = _rows(results, "classification", "Error and calibration")
     attacked, steps = _rows(results, "robustness", "Error under PGD, %")
-    served = _served(results)
+    served, kinds = _rows(results, "transfer", "Linear SVM on frozen features")
     strength = next(step for step in steps if step.startswith("2/"))
     lines = [
         [
@@ -45,7 +45,7 @@ def networks(results: dict[str, Any]) -> str:
             _figure(row[head.index("error, %")], 2),
             f"{row[head.index('calibration error, %')]:.1f}",
             _figure(attacked[name][steps.index(strength)], 1),
-            served.get(name, ""),
+            f"{served[name][kinds.index('mean accuracy, %')]:.1f}",
         ]
         for name, row in said.items()
     ]
@@ -85,21 +85,11 @@ def maps(results: dict[str, Any]) -> str:
 
 
 def _rows(results: dict[str, Any], suite: str, title: str) -> tuple[Rows, list[str]]:
-    """The rows of a table by their first cell, and its heads."""
+    """The rows of a table by their first cell, the last of each, and its heads."""
     for table in results["suites"][suite].get("tables", ()):
         if table["title"] == title:
             return {row[0]: row for row in table["rows"]}, table["columns"]
     raise KeyError(f"no table {title!r} of the suite {suite}")
-
-
-def _served(results: dict[str, Any]) -> dict[str, str]:
-    """Accuracy of an SVM on what each network's last layer sees: the last row of each."""
-    tables = results["suites"].get("transfer", {}).get("tables", ())
-    return {
-        row[0]: f"{row[table['columns'].index('mean accuracy, %')]:.1f}"
-        for table in tables
-        for row in table["rows"]
-    }
 
 
 def _figure(found: dict[str, float] | float, digits: int) -> str:
@@ -110,11 +100,8 @@ def _figure(found: dict[str, float] | float, digits: int) -> str:
 
 
 def _markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(_written([columns, ["---"] * len(columns), *lines]))
-
-
-def _written(lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    return ("| " + " | ".join(line) + " |" for line in lines)
+    rows = [columns, ["---"] * len(columns), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Attended(NamedTuple):
     map: Tensor
 
 
-Attend = Callable[[Tensor, Tensor, Normalise], Attended]  # local, what it is scored against
+Attend = Callable[[Tensor, Tensor, Normalise], Attended]
 
 
 def g_matters(compatibility: str, normalisation: str) -> bool:
@@ -158,22 +158,31 @@ def attend_by_position(local: Tensor, w: Tensor, normalise: Normalise) -> Attend
     faster; compiled, sums of products are, as they fuse with the conversion to float32 and with
     each other, so that no float32 copy of the features is made.
     """
-    features = local.permute(0, 2, 3, 1).flatten(1, 2)
-    if torch.compiler.is_compiling():
-        a = normalise((features * w.unsqueeze(-2)).sum(-1))
-        return Attended((features * a.unsqueeze(-1)).sum(1), a)
-    scores = features @ w if w.ndim == 1 else (features @ w.unsqueeze(-1)).squeeze(-1)
-    a = normalise(scores)
-    return Attended((a.unsqueeze(1) @ features).squeeze(1), a)
+    features, a = _scored(local, w, normalise)
+    return Attended(_summed(features, a.unsqueeze(1)).squeeze(1), a)
 
 
 def attend_with_held(local: Tensor, w: Tensor, normalise: Normalise) -> Attended:
     """As `attend_by_position`, but g_a is [B, 2, C]: the second has the same value, and no gradient
     by the map. One product gives both."""
+    features, a = _scored(local, w, normalise)
+    return Attended(_summed(features, torch.stack([a, a.detach()], dim=1)), a)
+
+
+def _scored(local: Tensor, w: Tensor, normalise: Normalise) -> tuple[Tensor, Tensor]:
+    """Features by position, [B, h*w, C], and their map, [B, h*w]."""
     features = local.permute(0, 2, 3, 1).flatten(1, 2)
+    if torch.compiler.is_compiling():
+        return features, normalise((features * w.unsqueeze(-2)).sum(-1))
     scores = features @ w if w.ndim == 1 else (features @ w.unsqueeze(-1)).squeeze(-1)
-    a = normalise(scores)
-    return Attended(torch.stack([a, a.detach()], dim=1) @ features, a)
+    return features, normalise(scores)
+
+
+def _summed(features: Tensor, weights: Tensor) -> Tensor:
+    """[B, h*w, C] and [B, N, h*w] -> [B, N, C]."""
+    if torch.compiler.is_compiling():
+        return (features.unsqueeze(1) * weights.unsqueeze(-1)).sum(2)
+    return weights @ features
 
 
 def _no_autocast(device: str) -> AbstractContextManager[None]:
