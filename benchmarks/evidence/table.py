@@ -25,8 +25,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         results = json.loads((Path(argv[0]) / "results.json").read_text(encoding="utf-8"))
         print("\n\n".join((networks(results), maps(results))))
-    except (OSError, ValueError, KeyError) as error:
-        print(f"table.py: {argv[0]}: {error!r}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        print(f"table.py: no report is in {argv[0]}: {error}", file=sys.stderr)
+        return 2
+    except KeyError as error:
+        print(f"table.py: the report in {argv[0]} has no {error.args[0]}", file=sys.stderr)
         return 2
     return 0
 
@@ -89,7 +92,7 @@ def _rows(results: dict[str, Any], suite: str, title: str) -> tuple[Rows, list[s
     for table in results["suites"][suite].get("tables", ()):
         if table["title"] == title:
             return {row[0]: row for row in table["rows"]}, table["columns"]
-    raise KeyError(f"no table {title!r} of the suite {suite}")
+    raise KeyError(f"table {title!r} of the suite {suite}")
 
 
 def _figure(found: dict[str, float] | float, digits: int) -> str:
