@@ -28,10 +28,10 @@ def blocks(item: int) -> list[str]:
 def shrunk(block: str, folder: Path) -> str:
     """The same on the CPU, with the tests' pictures and network, and files under `folder`."""
     replaced = {
-        "torchvision:CIFAR100@DIR": str(SHAPES),
         "cifar100-full.toml": "tiny.toml",
         "--device cuda": "--device cpu",
-        "/tmp/": f"{folder}/",
+        "/tmp/": f"{folder}/",  # before those that name folders of ours
+        "torchvision:CIFAR100@DIR": str(SHAPES),
         ".gpu/": f"{folder}/gpu/",
         "join OUT/": "join $OUT/",
         "export:training": f"export:training:{folder}/absent",
