@@ -100,12 +100,12 @@ class AttentionEstimator(nn.Module):
         in bfloat16 scores of 30 have steps of 0.125. In float64 it stays in float64."""
         return self._attended(local, g, attend_by_position if self.training else attend_by_channel)
 
-    def with_held(self, local: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
-        """g_a twice, [B, C] each: as `forward` gives it, and held, which has the same value, but
-        whose gradient leaves the map as it is and reaches the local features alone."""
-        feature = self._attended(local, g, attend_with_held).feature
-        first, second = feature.unbind(1)
-        return first, second
+    def with_held(self, local: Tensor, g: Tensor | None) -> tuple[Attended, Tensor]:
+        """What `forward` gives, and g_a once more, held, [B, C]: it has the same value, but its
+        gradient leaves the map as it is and reaches the local features alone."""
+        features, a = self._attended(local, g, attend_with_held)
+        feature, held = features.unbind(1)
+        return Attended(feature, a), held
 
     def _attended(self, local: Tensor, g: Tensor | None, attend: Attend) -> Attended:
         lifted = self.lift(local)

@@ -106,6 +106,8 @@ class TrainConfig:
     off"""
     learn_maps: bool = True
     """false holds u at zero, so that every map stays even: the control for what the maps buy"""
+    keep_maps: float = 0.0
+    """part of the epochs after which the maps are held near those of then; 0 lets them go"""
     mixup: float = 0.0
     """alpha of mixup; 0 turns it off"""
     cutmix: float = 0.0
@@ -137,7 +139,7 @@ class TrainConfig:
         between("weight-decay", self.weight_decay, 0, 1)
         between("muon-decay", self.muon_decay, 0, 1)
         between("shift-rate", self.shift_rate, 0.01, 1000)
-        for name in ("warmup", "momentum", "dampening", "ema"):
+        for name in ("warmup", "momentum", "dampening", "ema", "keep_maps"):
             between(name, getattr(self, name), 0, 0.99999)
         between("label_smoothing", self.label_smoothing, 0, 0.5)
         for name in ("level_loss", "mixup", "cutmix", "clip", "save_minutes"):
@@ -195,8 +197,18 @@ class Config:
             raise ConfigError(
                 f"--level-loss is {train.level_loss}, but {model.name} has no levels; it must be 0"
             )
+        if train.keep_maps and (not model.entry.levels or model.normalisation != "softmax"):
+            raise ConfigError(
+                f"--keep-maps is {train.keep_maps}, but {model.name} has no maps of softmax to "
+                "hold; it must be 0"
+            )
         if train.learn_maps:
             return
+        if train.keep_maps:
+            raise ConfigError(
+                f"--keep-maps is {train.keep_maps}, but with --learn-maps false there is nothing "
+                "to hold; it must be 0"
+            )
         if not model.entry.levels or model.compatibility != "pc":
             raise ConfigError(
                 f"--learn-maps is false, but {model.name} has no u to hold at zero; it must be true"

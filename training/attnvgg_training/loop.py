@@ -38,6 +38,7 @@ from attnvgg_training.precision import Precision
 from attnvgg_training.schedules import rate_at
 from attnvgg_training.scoring import Score, evaluate, predict
 from attnvgg_training.tally import Tally
+from attnvgg_training.teacher import Teacher
 
 __all__ = ["Progress", "Score", "Trainer", "evaluate", "normalise", "predict"]
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Trainer:
             for estimator in self.model.attention.values():
                 nn.init.zeros_(estimator.get_parameter("u")).requires_grad_(False)
         self.average = Average(self.model, train.ema) if train.ema else None
+        self.teacher = Teacher(self.model, train) if train.keep_maps else None
         self.optimizer = optimizer(self.model, train)
         self.precision = Precision(train.amp, train.clip, device)
         self.mix = mixing(train, len(data.labels))
@@ -121,6 +123,9 @@ class Trainer:
         """
         if start == 0:
             self.tally.start(epoch)
+        model = self.average.module if self.average else self.model
+        if self.teacher and (teacher := self.teacher.begin(epoch, model)):
+            self.world.broadcast(teacher.buffers())  # as in test
         self.model.train()
         step = start
         for step, batch in enumerate(self._batches(epoch, start), start=start + 1):
@@ -163,7 +168,7 @@ class Trainer:
         self.loader.close()
 
     def _parts(self) -> dict[str, Any]:
-        names = ("model", "average", "optimizer", "precision", "tally")
+        names = ("model", "average", "teacher", "optimizer", "precision", "tally")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @cached_property
@@ -202,7 +207,8 @@ class Trainer:
             with self._together(last=part == parts - 1):
                 with self.precision.autocast():
                     answered = model(images[here])
-                found, loss = loss_of(answered, wanted[here], self.config.train)
+                    kept = self.teacher.maps(images[here]) if self.teacher else None
+                found, loss = loss_of(answered, wanted[here], self.config.train, kept)
                 logits.append(found)
                 losses.append(loss / parts if parts > 1 else loss)
                 self.precision.backward(losses[-1])

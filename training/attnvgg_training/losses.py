@@ -7,6 +7,8 @@ something that tells the classes apart (deep supervision: Lee et al., "Deeply-Su
 
 Label smoothing asks for answers that are less than sure, and a map that looks beside the object
 gives them (docs/evidence.md). So the features learn from smoothed labels, the maps from plain ones.
+
+Where a run keeps its maps (teacher.py), how far they have moved is part of it too.
 """
 
 import torch
@@ -32,11 +34,15 @@ class Answering(nn.Module):
 def answering(model: Network, train: TrainConfig) -> nn.Module:
     """The network as `loss_of` wants it: itself where its logits are enough."""
     held = bool(train.label_smoothing and model.level_names)
-    return Answering(model, held) if train.level_loss or held else model
+    wanted = train.level_loss or train.keep_maps or held
+    return Answering(model, held) if wanted else model
 
 
 def loss_of(
-    answered: Tensor | Answers, wanted: Tensor, train: TrainConfig
+    answered: Tensor | Answers,
+    wanted: Tensor,
+    train: TrainConfig,
+    kept: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Logits, and the mean loss.
 
@@ -46,6 +52,8 @@ def loss_of(
             the levels' mean loss, without any, counts `level_loss` times as much as that of the
             answer. The weights add up to 1.
         wanted: classes [B], or probabilities [B, K].
+        kept: what the maps are to stay near, of every level, [B, h, w]. The mean over the levels of
+            the Kullback-Leibler divergence from them comes on top.
     """
     smoothing = train.label_smoothing
     if isinstance(answered, Tensor):
@@ -60,4 +68,15 @@ def loss_of(
         levels = [F.cross_entropy(each.float(), wanted) for each in answered.levels]
         by_level = torch.stack(levels).mean()
         loss = (loss + train.level_loss * by_level) / (1 + train.level_loss)
+    if kept is not None:
+        moved = [divergence(*pair) for pair in zip(kept, answered.maps, strict=True)]
+        loss = loss + torch.stack(moved).mean()
     return logits, loss
+
+
+def divergence(kept: Tensor, maps: Tensor) -> Tensor:
+    """The mean Kullback-Leibler divergence of `maps` from `kept`, [B, h, w] each, in nats."""
+    tiny = torch.finfo(torch.float32).tiny
+    each = torch.special.xlogy(kept, kept) - kept * maps.clamp_min(tiny).log()
+    mean: Tensor = each.sum((1, 2)).mean()
+    return mean

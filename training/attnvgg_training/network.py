@@ -38,11 +38,13 @@ class Explanation(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """logits: [B, K]. levels: of every level's answer by itself, [levels, B, K]. held: [B, K], the
-    same as `logits`, but their gradient leaves the maps as they are."""
+    """logits: [B, K]. levels: of every level's answer by itself, [levels, B, K]. maps: of every
+    level, [B, h, w]. held: [B, K], the same as `logits`, but their gradient leaves the maps as they
+    are."""
 
     logits: Tensor
     levels: Tensor
+    maps: list[Tensor]
     held: Tensor | None
 
 
@@ -228,14 +230,15 @@ class Network(nn.Module, ABC):
         Then the head's batch norms count the same pictures twice."""
         locals_, g = self.tapped(images)
         estimators = cast(dict[str, AttentionEstimator], dict(self.attention.items()))
-        if not held:
-            each = self.head.by_input(
-                [e(locals_[name], g).feature for name, e in estimators.items()]
-            )
-            return Answers(self.head.together(each), each, None)
-        pairs = [e.with_held(locals_[name], g) for name, e in estimators.items()]
-        each = self.head.by_input([feature for feature, _ in pairs])
-        return Answers(self.head.together(each), each, self.head([kept for _, kept in pairs]))
+        kept: list[Tensor] = []
+        if held:
+            pairs = [e.with_held(locals_[name], g) for name, e in estimators.items()]
+            found, kept = [first for first, _ in pairs], [second for _, second in pairs]
+        else:
+            found = [e(locals_[name], g) for name, e in estimators.items()]
+        each = self.head.by_input([one.feature for one in found])
+        logits, maps = self.head.together(each), [one.map for one in found]
+        return Answers(logits, each, maps, self.head(kept) if held else None)
 
     def attended(self, locals_: dict[str, Tensor], g: Tensor | None) -> Explanation:
         """What `explain` makes of what `tapped` gives: level name -> l [B, C, h, w], g [B, D]."""

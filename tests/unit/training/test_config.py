@@ -48,6 +48,7 @@ def test_flags_override_the_file_which_overrides_the_defaults(recipe: Path) -> N
         ("muon_decay", "2", "--muon-decay is 2"),
         ("shift_rate", "0", "--shift-rate is 0"),
         ("level_loss", "-1", "--level-loss is -1"),
+        ("keep_maps", "1", "--keep-maps is 1"),
         ("pools", "2,x", "--pools is '.*'; it must be a list of whole numbers"),
         (
             "image_size",
@@ -81,6 +82,21 @@ def test_a_loss_of_levels_needs_levels(recipe: Path) -> None:
     control = {"name": "VGG-control", "level_loss": "0.5"}
     with pytest.raises(ConfigError, match=r"--level-loss is 0.5, but VGG-control has no levels"):
         recipes.read(recipe, control)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "VGG-control"}, "VGG-control has no maps of softmax to hold"),
+        ({"normalisation": "sigmoid"}, "VGG-att2-concat-pc has no maps of softmax to hold"),
+        ({"learn_maps": "false"}, "with --learn-maps false there is nothing to hold"),
+    ],
+)
+def test_only_maps_that_are_there_can_be_kept(
+    recipe: Path, settings: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"--keep-maps is 0.5, but .*{message}"):
+        recipes.read(recipe, {"keep_maps": "0.5", **settings})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The loop against its formulas written out, stopped and resumed, and in its variations."""
 
+import copy
 from dataclasses import replace
 from math import cos, pi
 
@@ -73,8 +74,9 @@ def test_the_weights_are_those_of_the_formulas_bit_for_bit() -> None:
         {"amp": "bf16", "accumulate": 2, "clip": 0.5, "ema": 0.0},
         {"amp": "fp16", "decay_all": True},
         {"optimizer": "muon", "level_loss": 0.5, "shift_rate": 4.0, "amp": "fp16"},
+        {"keep_maps": 0.5, "accumulate": 2},
     ],
-    ids=["today", "adamw", "bf16", "fp16", "muon"],
+    ids=["today", "adamw", "bf16", "fp16", "muon", "kept"],
 )
 def test_stopped_anywhere_and_resumed_it_gives_the_same_weights(
     settings: dict[str, object],
@@ -188,6 +190,37 @@ def test_smoothing_a_network_without_maps_is_the_usual_one() -> None:
     loss, logits = ours._gradients(images, batch.targets)
     expected = F.cross_entropy(logits, batch.targets, label_smoothing=0.1)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_kept_maps_stay_near_those_of_the_averaged_network_of_then(smoothing: float) -> None:
+    model = replace(MODEL, initial_scale=0.3)
+    kept, free = (trainer(model, label_smoothing=smoothing, keep_maps=k) for k in (0.5, 0.0))
+    kept.train_epoch(1)
+    free.model.load_state_dict(kept.model.state_dict())
+    then = copy.deepcopy(kept.average.module)  # type: ignore[union-attr]
+    batch = next(iter(kept.loader.epoch(2)))
+    images = normalise(batch.images, kept.mean, kept.std)
+    kept.teacher.begin(2, then)  # type: ignore[union-attr]
+    loss, logits = kept._gradients(images, batch.targets)
+    alone, same = free._gradients(images, batch.targets)
+    torch.testing.assert_close(logits, same)
+    theirs, ours = then.explain(images).maps, kept.model.answers(images).maps
+    moved = [
+        (a * (a / b).log()).sum((1, 2)).mean() for a, b in zip(theirs.values(), ours, strict=True)
+    ]
+    torch.testing.assert_close(loss, alone + sum(moved) / 2, rtol=1e-5, atol=1e-6)
+    assert kept.model.get_parameter("attention.conv10.u").grad.abs().max() > 0  # type: ignore[union-attr]
+    assert all(p.grad is None for p in kept.teacher.module.parameters())  # type: ignore[union-attr]
+
+
+def test_the_teacher_is_taken_once_and_never_untrained() -> None:
+    ours = trainer(keep_maps=0.1)
+    ours.train_epoch(1)
+    assert ours.teacher.module is None  # type: ignore[union-attr]
+    then = copy.deepcopy(ours.weights())
+    ours.train_epoch(2)
+    assert equal(ours.teacher.module.state_dict(), then)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])

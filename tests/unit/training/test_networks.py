@@ -131,7 +131,7 @@ def test_indep_is_the_mean_of_the_levels_probabilities() -> None:
 def test_a_levels_own_answer_depends_on_its_own_feature_alone(name: str, head_norm: bool) -> None:
     model = network(name, head_norm=head_norm)
     images = torch.randn(PICTURES).double()
-    logits, each, held = model.answers(images)
+    logits, each, _, held = model.answers(images)
     assert held is None
     torch.testing.assert_close(logits, model(images))
     assert each.shape == (len(model.level_names), 4, 10)
