@@ -231,4 +231,4 @@ def test_the_commands_of_a_report_are_ones_that_the_programs_take(
     first = trained[f"runs/evidence/{name}/attention"]
     assert first == recipes.read(ROOT / "training" / "configs" / f"{name}.toml", {"epochs": "3"})
     even = trained[f"runs/evidence/{name}/even"]
-    assert even == replace(first, train=replace(first.train, learn_maps=False))
+    assert even == replace(first, train=replace(first.train, learn_maps=False, keep_maps=0.0))
