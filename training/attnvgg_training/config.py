@@ -107,7 +107,8 @@ class TrainConfig:
     learn_maps: bool = True
     """false holds u at zero, so that every map stays even: the control for what the maps buy"""
     keep_maps: float = 0.0
-    """part of the epochs after which the maps are held near those of then; 0 lets them go"""
+    """part of the epochs, at least one, after which the maps are held near those of then; 0 lets
+    them go"""
     mixup: float = 0.0
     """alpha of mixup; 0 turns it off"""
     cutmix: float = 0.0
