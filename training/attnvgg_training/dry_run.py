@@ -62,27 +62,56 @@ def dry_run(request: Request, world: World) -> list[str]:
     """
     dataset = alone(world, lambda: data.load(request.data, request.recipe.data))
     with closing(make(request, dataset, world)) as trainer:
-        watch = Watch(request.device)
-        while isinstance(trainer.train_epoch(1, 0, watch), Score) and not watch():
-            pass  # a small data set is gone through several times; it does not ask at the end
-        lines = [*describe(request, trainer), *_memory(trainer), *_times(trainer, watch)]
+        watch = _watched(trainer, 1)
+        later = _watched(trainer, trainer.config.train.epochs) if _kept(trainer) else None
+        lines = [*describe(request, trainer), *_memory(trainer), *_times(trainer, watch, later)]
         return lines if world.first else []
 
 
-def _times(trainer: Trainer, watch: Watch) -> list[str]:
+def _watched(trainer: Trainer, epoch: int) -> Watch:
+    """The steps of an epoch, as many as are measured."""
+    watch = Watch(trainer.device)
+    while isinstance(trainer.train_epoch(epoch, 0, watch), Score) and not watch():
+        pass  # a small data set is gone through several times; it does not ask at the end
+    return watch
+
+
+def _kept(trainer: Trainer) -> int:
+    """In how many epochs, the last ones, the maps are held near the teacher's."""
+    return trainer.config.train.epochs - trainer.teacher.after if trainer.teacher else 0
+
+
+def _times(trainer: Trainer, watch: Watch, later: Watch | None) -> list[str]:
+    """later: the steps of the epochs whose maps are kept, which take longer."""
     train, step = trainer.config.train, median(watch.measured)
     testing = _test_seconds(trainer)
     epoch = trainer.steps * step + testing
     extra = max(0.0, watch.first - step)
     compiling = "compiling" if train.compile else "the first step, beside a usual one"
-    return [
-        f"step: {_time(step)}, {train.batch_size / step:.0f} pictures a second "
-        f"(measured, median of {len(watch.measured)})",
+    whole = train.epochs * epoch + extra
+    lines = [
+        f"step: {_rate(train.batch_size, watch)}",
         f"epoch: {_time(epoch)} expected: {trainer.steps} steps of {train.batch_size} pictures, "
         f"{_time(testing)} for the test",
-        f"run: {_time(train.epochs * epoch + extra)} expected: {train.epochs} epochs, and once "
+    ]
+    if later:
+        slower = trainer.steps * (median(later.measured) - step)
+        whole += _kept(trainer) * slower
+        lines += [
+            f"step, maps kept: {_rate(train.batch_size, later)}",
+            f"epoch, maps kept: {_time(epoch + slower)} expected: the last {_kept(trainer)} epochs",
+        ]
+    return [
+        *lines,
+        f"run: {_time(whole)} expected: {train.epochs} epochs, and once "
         f"{_time(extra)} for {compiling}",
     ]
+
+
+def _rate(pictures: int, watch: Watch) -> str:
+    step = median(watch.measured)
+    measured = f"(measured, median of {len(watch.measured)})"
+    return f"{_time(step)}, {pictures / step:.0f} pictures a second {measured}"
 
 
 def _test_seconds(trainer: Trainer) -> float:
@@ -102,6 +131,7 @@ def _test_seconds(trainer: Trainer) -> float:
 def _memory(trainer: Trainer) -> list[str]:
     """What a process holds; on CUDA its peak is measured, on the CPU that of the whole process."""
     model, average = trainer.model, trainer.average
+    teacher = trainer.teacher and trainer.teacher.module
     held = {
         "weights": _bytes([*model.parameters(), *model.buffers()]),
         "gradients": _bytes(p for p in model.parameters() if p.requires_grad),
@@ -112,6 +142,7 @@ def _memory(trainer: Trainer) -> list[str]:
             if isinstance(value, Tensor)
         ),
         "average": _bytes(average.module.state_dict().values()) if average else 0,
+        **({"teacher": _bytes(teacher.state_dict().values())} if teacher else {}),
     }
     splits = (trainer.data.train, trainer.data.test)
     pictures = [split.images for split in splits if isinstance(split, data.MemorySplit)]

@@ -20,16 +20,17 @@ from attnvgg_training.network import Network
 class Teacher:
     """What the maps are held near.
 
+    after: the last epoch without it.
     module: the network of then, in evaluation mode; None before.
     """
 
     def __init__(self, like: nn.Module, train: TrainConfig) -> None:
         self.module: nn.Module | None = None
-        self._like, self._after = like, max(1, int(train.keep_maps * train.epochs))
+        self._like, self.after = like, max(1, int(train.keep_maps * train.epochs))
 
     def begin(self, epoch: int, model: nn.Module) -> nn.Module | None:
         """Before an epoch, from 1: the copy of the network, if its maps are kept from here on."""
-        if self.module is not None or epoch <= self._after:
+        if self.module is not None or epoch <= self.after:
             return None
         self.module = _still(model)
         return self.module

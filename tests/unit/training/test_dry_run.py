@@ -1,13 +1,14 @@
 """--dry-run: facts, memory and expected times from real steps, and nothing written."""
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 
-from attnvgg_training import dry_run, models, recipes
-from attnvgg_training.begin import Request
+from attnvgg_training import data, dry_run, models, recipes
+from attnvgg_training.begin import Request, make
 from attnvgg_training.distributed import World
 from attnvgg_training.dry_run import Watch
 from training_support import SHAPES, TINY, train
@@ -40,6 +41,32 @@ def test_it_says_what_a_run_would_take_and_writes_nothing(
 def test_it_says_what_would_be_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(tmp_path / "run", "--dry-run", "--batch-size", "100") == 2
     assert "--batch-size is 100, but there are only 72" in capsys.readouterr().err
+
+
+def test_epochs_whose_maps_are_kept_are_measured_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", "--dry-run", "--keep-maps", "0.3") == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^step, maps kept: \d.*, \d+ pictures a second \(measured, ", text, re.M)
+    assert re.search(r"^epoch, maps kept: \d.* expected: the last 9 epochs$", text, re.M)
+    weights = models.build(recipes.read(TINY).model, 3).state_dict()
+    size = sum(value.nbytes for value in weights.values()) / 1e6
+    assert f", teacher {size:.1f} MB (exact)" in text
+    assert train(tmp_path / "run", "--dry-run", "--keep-maps", "0.3", "--epochs", "1") == 0
+    assert "maps kept" not in capsys.readouterr().out
+
+
+def test_a_run_takes_longer_by_the_epochs_whose_maps_are_kept() -> None:
+    recipe = recipes.read(TINY, {"keep_maps": "0.3"})
+    request = Request(recipe, str(SHAPES), Path("never"), torch.device("cpu"))
+    with closing(make(request, data.load(str(SHAPES), recipe.data), World())) as trainer:
+        usual = Watch(trainer.device, begun=0.0, ends=[100.0, 200.0, 300.0])
+        later = Watch(trainer.device, begun=0.0, ends=[900.0, 1900.0, 2300.0])
+        text = "\n".join(dry_run._times(trainer, usual, later))
+    # 9 steps an epoch; 3 epochs of steps of 100 s, 9 of 400 s
+    assert re.search(r"^run: (9\.8|9\.7) h expected: 12 epochs", text, re.M)
+    assert re.search(r"^epoch, maps kept: 60\.\d min expected", text, re.M)
 
 
 def kept(**settings: str) -> float:
