@@ -230,5 +230,6 @@ def test_the_commands_of_a_report_are_ones_that_the_programs_take(
     assert seeds == [0, 1, 2]
     first = trained[f"runs/evidence/{name}/attention"]
     assert first == recipes.read(ROOT / "training" / "configs" / f"{name}.toml", {"epochs": "3"})
-    even = trained[f"runs/evidence/{name}/even"]
+    first = trained[f"runs/evidence/{name}/attention-10000-0"]
+    even = trained[f"runs/evidence/{name}/even-10000-0"]
     assert even == replace(first, train=replace(first.train, learn_maps=False, keep_maps=0.0))
