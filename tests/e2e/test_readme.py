@@ -14,7 +14,7 @@ from PIL import Image
 from support import ROOT, end, free_port, start, wait_until_ready
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-OVERLAYS = {"cat.png": (320, 213), "cat-conv10.png": (320, 213), "circle.png": (32, 32)}
+OVERLAYS = {"cat.png": (320, 213), "cat-conv6.png": (320, 213), "circle.png": (32, 32)}
 MAKING = ("attnvgg-train", "attnvgg-export", "attnvgg-evaluate")
 ELSEWHERE = ("scripts/", "bentoml build", *MAKING)
 

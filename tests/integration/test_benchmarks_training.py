@@ -159,6 +159,17 @@ def test_a_slot_times_its_steps_and_no_others(script: Importer, tmp_path: Path) 
     assert seen == [case.batch] * (run.warmup + case.steps)
 
 
+def test_every_class_is_in_both_splits_of_the_files(script: Importer, tmp_path: Path) -> None:
+    settings, contenders = script("settings"), script("contenders")
+    found = contenders.pictures(20 * contenders.CLASSES)  # whose first 20 lack some
+    assert len(set(found.targets[:20])) < contenders.CLASSES
+    case = settings.case("tiny", "cpu", True)
+    config = contenders._settings(settings.FILES, contenders.model_config("tiny"), case)
+    dataset = contenders._in_files(found, tmp_path, config)
+    assert len(dataset.labels) == len(dataset.test) == contenders.CLASSES
+    assert len(dataset.train) == len(found.targets)
+
+
 def test_unknown_networks_are_refused(
     script: Importer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,7 @@ from attnvgg_serving.errors import InvalidImage, StartError, TooManyImages
 from attnvgg_serving.gateway import Gateway, Model, Seen
 from attnvgg_serving.registry import Bundle, scan
 from attnvgg_serving.settings import Settings
-from support import ROOT
+from support import RELEASED, ROOT
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_only_what_is_asked_for_is_fetched(bundle: Bundle) -> None:
 
 
 def test_the_precision_chooses_the_graph() -> None:
-    (released,) = [b for b in scan(ROOT / "models") if "model.int8.onnx" in b.manifest.files]
+    (released,) = [b for b in scan(ROOT / "models") if b.folder == RELEASED]
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     found = {}
     for precision, file in (("fp32", "model.onnx"), ("int8", "model.int8.onnx")):

@@ -90,8 +90,8 @@ test("models and health", async () => {
   await client.waitUntilReady();
   expect(await client.health()).toEqual({ ready: true, detail: "" });
   const model = (await client.models()).find((each) => each.default);
-  expect(model).toMatchObject({ name: "cifar10-small", version: "1" });
-  expect(model?.levels).toEqual(["conv7", "conv10", "conv13", "fused"]);
+  expect(model).toMatchObject({ name: "cifar10-wide", version: "1" });
+  expect(model?.levels).toEqual(["conv4", "conv6", "conv8", "fused"]);
   expect(model?.labels).toHaveLength(10);
 });
 
