@@ -7,7 +7,7 @@
 into one folder there, which `unpack` reads. The files are .npz parts of under 20 MB without pickle:
 strips of pictures as lossless WebP, their targets, and the sha256 of their pixels. pack.json, in
 the first load, has the labels and the sha256 of every part, so that nothing is missed or mixed up.
-CIFAR makes three loads. Needs numpy and Pillow; `pack` needs the training package too.
+CIFAR makes two loads. Needs numpy and Pillow; `pack` needs the training package too.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def pack(source: str, out: Path, size: int = 32, part_mb: float = 12, load_mb: float = 37) -> None:
+def pack(source: str, out: Path, size: int = 32, part_mb: float = 10, load_mb: float = 52) -> None:
     """Writes the loads of both splits of a data set at size x size.
 
     Raises:
@@ -113,8 +113,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     packing = commands.add_parser("pack", help="make the parts")
     packing.add_argument("source", metavar="SPEC", help="the data set, as attnvgg-train takes it")
     packing.add_argument("--size", type=int, default=32, help="height and width (32)")
-    packing.add_argument("--part", type=float, default=12, metavar="MB", help="of a part (12)")
-    packing.add_argument("--load", type=float, default=37, metavar="MB", help="of a load (37)")
+    packing.add_argument("--part", type=float, default=10, metavar="MB", help="of a part (10)")
+    packing.add_argument("--load", type=float, default=52, metavar="MB", help="of a load (52)")
     unpacking = commands.add_parser("unpack", help="make class folders of them")
     unpacking.add_argument("source", metavar="DIR", type=Path, help="the parts of all loads")
     for each in (packing, unpacking):
