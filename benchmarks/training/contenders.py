@@ -143,6 +143,7 @@ def _in_memory(found: Pictures) -> Dataset:
 
 def _in_files(found: Pictures, folder: Path, config: Config) -> Dataset:
     """The same pictures as class folders of PNGs, as `attnvgg-train` takes them."""
+    # The first picture of each class.
     tested = {int(number) for number in np.unique(found.targets, return_index=True)[1]}
     for number, (image, target) in enumerate(zip(*found, strict=True)):
         for split in ("train", "test") if number in tested else ("train",):

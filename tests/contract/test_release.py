@@ -1,6 +1,7 @@
 """What models/ holds is what the documents say of it."""
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def test_the_readme_gives_the_figures_of_the_bundle(default: Manifest) -> None:
     for network in (model, control):
         millions = models.parameters(models.build(network, len(default.labels))) / 1e6
         assert f"| {millions:.2f} M | {models.gmacs(network, default.input.height):.3f} |" in readme
+
+
+def test_the_readme_says_where_the_maps_look_as_the_card_does(default: Manifest) -> None:
+    readme = (ROOT / "README.md").read_text().splitlines()
+    card = (RELEASED / "MODEL_CARD.md").read_text()
+    rows = re.findall(r"^\| (?:fused|centre|conv\d+) \| .* %.*\|$", card, re.M)
+    assert len(rows) == len(default.levels) + 2
+    assert set(rows) <= set(readme)
 
 
 def test_the_metrics_log_is_that_of_the_bundles_run(default: Manifest) -> None:

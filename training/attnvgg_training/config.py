@@ -122,7 +122,7 @@ class TrainConfig:
     channels_last: bool = True
     """memory layout of the pictures; faster for convolutions"""
     compile: bool = False
-    """torch.compile the network: half a minute at the start, faster steps; needs a C++ compiler"""
+    """torch.compile the network: half a minute at first, not always faster; needs a C++ compiler"""
     seed: int = 0
     """everything random is a function of it, the epoch, the step and the picture"""
     keep: int = 2
