@@ -61,14 +61,29 @@ def test_the_readme_says_where_the_maps_look_as_the_card_does(default: Manifest)
     assert set(rows) <= set(readme)
 
 
-def test_the_metrics_log_is_that_of_the_bundles_run(default: Manifest) -> None:
-    path = MODELS / default.name / default.version / "metrics.csv"
-    with path.open() as stream:
+@pytest.mark.parametrize("name", ["cifar10-wide", "cifar100-wide"])
+def test_the_checkpoint_and_the_metrics_log_are_what_the_bundle_was_made_of(name: str) -> None:
+    bundle = MODELS / name / "1"
+    found = manifest.read(bundle)
+    weights = ROOT / "training" / "checkpoints" / name / "model.safetensors"
+    assert manifest.sha256(weights) == found.provenance["checkpoint_sha256"]
+    with (bundle / "metrics.csv").open() as stream:
         last = list(csv.DictReader(stream))[-1]
-    assert int(last["epoch"]) == default.metrics["epoch"]
-    assert float(last["test_accuracy"]) == default.metrics["test_accuracy"]
+    assert int(last["epoch"]) == found.metrics["epoch"]
+    assert float(last["test_accuracy"]) == found.metrics["test_accuracy"]
 
 
-def test_the_released_checkpoint_is_what_the_bundle_was_made_of(default: Manifest) -> None:
-    weights = ROOT / "training" / "checkpoints" / default.name / "model.safetensors"
-    assert manifest.sha256(weights) == default.provenance["checkpoint_sha256"]
+def test_the_readme_gives_the_figures_of_the_network_for_cifar_100() -> None:
+    readme, bundle = (ROOT / "README.md").read_text(), MODELS / "cifar100-wide" / "1"
+    found = manifest.read(bundle)
+    millions = found.provenance["parameters"]["exported"] / 1e6
+    gmacs, right = found.provenance["gmacs"]["exported"], found.metrics["exported_test_accuracy"]
+    row = f"| {found.provenance['network']} | {millions:.2f} M | {gmacs:.3f} | {right:.2%} |"
+    assert row.replace("%", " %") in readme
+    smaller = found.metrics["exported_test_accuracy_int8"]
+    assert f"Its int8 graph gets {100 * smaller:.2f} % right" in readme
+    card = (bundle / "MODEL_CARD.md").read_text()
+    looked = re.search(r"^\| fused \| (.*) \| (.*) \|$", card, re.M)
+    assert looked is not None
+    assert f"{looked[1]} and {looked[2]}" in readme
+    assert right > 0.73

@@ -1,5 +1,6 @@
 """The installed commands; they say which extra is missing where torch is."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -30,5 +31,10 @@ def _run(command: str, module: str) -> int:
         return 2
     except KeyboardInterrupt:  # torch takes seconds to import
         return 130
-    code: int = main()
+    try:
+        code: int = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code

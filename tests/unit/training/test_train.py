@@ -1,5 +1,7 @@
 """The command attnvgg-train: a run learns, is laid out as documented, and says what is wrong."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,17 @@ def test_the_networks_are_listed_without_anything_else(
     monkeypatch.setattr(models, "listing", lambda: ["one", "two"], raising=False)
     assert main(["--list-models"]) == 0
     assert capsys.readouterr().out == "one\ntwo\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    code = "from attnvgg_training.commands import train; raise SystemExit(train())"
+    command = [sys.executable, "-c", code, "--list-models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        assert listing.stdout is not None
+        assert listing.stderr is not None
+        listing.stdout.close()
+        said = listing.stderr.read()
+    assert (listing.returncode, said) == (1, b"")
 
 
 def test_the_help_groups_the_settings_by_section(capsys: pytest.CaptureFixture[str]) -> None:
