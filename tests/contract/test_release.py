@@ -80,6 +80,10 @@ def test_the_readme_gives_the_figures_of_the_network_for_cifar_100() -> None:
     gmacs, right = found.provenance["gmacs"]["exported"], found.metrics["exported_test_accuracy"]
     row = f"| {found.provenance['network']} | {millions:.2f} M | {gmacs:.3f} | {right:.2%} |"
     assert row.replace("%", " %") in readme
+    model = recipes.from_dict(found.provenance["configuration"]).model
+    control = replace(model, name="VGG-control", global_feature=True)
+    millions = models.parameters(models.build(control, len(found.labels))) / 1e6
+    assert f"| {millions:.2f} M | {models.gmacs(control, found.input.height):.3f} |" in readme
     smaller = found.metrics["exported_test_accuracy_int8"]
     assert f"Its int8 graph gets {100 * smaller:.2f} % right" in readme
     card = (bundle / "MODEL_CARD.md").read_text()
