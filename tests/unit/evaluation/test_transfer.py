@@ -60,6 +60,13 @@ def test_a_linear_machine_finds_what_can_be_told_apart() -> None:
     assert transfer.scored(noise, targets, train, test).accuracy < 0.75
 
 
+def test_a_feature_that_is_nearly_dead_divides_nothing_by_zero() -> None:
+    targets = np.arange(60) % 3
+    values = np.eye(4, dtype=np.float32)[targets]
+    values[::7, 3] = np.finfo(np.float32).smallest_subnormal  # its deviation is less than that
+    assert transfer.scored(values, targets, np.arange(30), np.arange(30, 60)).accuracy == 1
+
+
 @pytest.mark.parametrize(
     "name", ["VGG-att3-concat-pc", "VGG-att1-concat-dp", "ResNet-164-att2-concat-pc"]
 )
