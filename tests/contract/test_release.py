@@ -16,6 +16,18 @@ from support import MODELS, RELEASED, ROOT
 BUNDLES = sorted(path.parent for path in MODELS.glob("*/*/manifest.json"))
 
 
+def _sizes(found: Manifest) -> list[str]:
+    """Parameters and GMACs of a bundle's network and of its control, as the README writes them."""
+    model = recipes.from_dict(found.provenance["configuration"]).model
+    control = replace(model, name="VGG-control", global_feature=True)
+    sizes = []
+    for network in (model, control):
+        millions = models.parameters(models.build(network, len(found.labels))) / 1e6
+        gmacs = models.gmacs(network, found.input.height)
+        sizes.append(f"| {millions:.2f} M | {gmacs:.3f} |")
+    return sizes
+
+
 @pytest.fixture(scope="module")
 def default() -> Manifest:
     return manifest.read(RELEASED)
@@ -46,11 +58,7 @@ def test_the_readme_gives_the_figures_of_the_bundle(default: Manifest) -> None:
     smaller = 100 * default.metrics["exported_test_accuracy_int8"]
     farthest = max(default.parity["int8"]["held_out"]["total_variation"].values())
     assert f"gets {smaller:.2f} % right and moves at most {farthest:.1%} of a map" in readme
-    model = recipes.from_dict(default.provenance["configuration"]).model
-    control = replace(model, name="VGG-control", global_feature=True)
-    for network in (model, control):
-        millions = models.parameters(models.build(network, len(default.labels))) / 1e6
-        assert f"| {millions:.2f} M | {models.gmacs(network, default.input.height):.3f} |" in readme
+    assert all(size in readme for size in _sizes(default))
 
 
 def test_the_readme_says_where_the_maps_look_as_the_card_does(default: Manifest) -> None:
@@ -76,17 +84,15 @@ def test_the_checkpoint_and_the_metrics_log_are_what_the_bundle_was_made_of(name
 def test_the_readme_gives_the_figures_of_the_network_for_cifar_100() -> None:
     readme, bundle = (ROOT / "README.md").read_text(), MODELS / "cifar100-wide" / "1"
     found = manifest.read(bundle)
-    millions = found.provenance["parameters"]["exported"] / 1e6
-    gmacs, right = found.provenance["gmacs"]["exported"], found.metrics["exported_test_accuracy"]
-    row = f"| {found.provenance['network']} | {millions:.2f} M | {gmacs:.3f} | {right:.2%} |"
-    assert row.replace("%", " %") in readme
-    model = recipes.from_dict(found.provenance["configuration"]).model
-    control = replace(model, name="VGG-control", global_feature=True)
-    millions = models.parameters(models.build(control, len(found.labels))) / 1e6
-    assert f"| {millions:.2f} M | {models.gmacs(control, found.input.height):.3f} |" in readme
+    card = (bundle / "MODEL_CARD.md").read_text()
+    right = found.metrics["exported_test_accuracy"]
+    assert f"| {100 * right:.2f} % (" in card
+    measured = re.findall(r"\| (\S+ %) \([\d,]+ of 10,000\) (\| .*)", card)
+    assert len(measured) == 2
+    for size, (reached, interval) in zip(_sizes(found), measured, strict=True):
+        assert f"{size} {reached} {interval}" in readme
     smaller = found.metrics["exported_test_accuracy_int8"]
     assert f"Its int8 graph gets {100 * smaller:.2f} % right" in readme
-    card = (bundle / "MODEL_CARD.md").read_text()
     looked = re.search(r"^\| fused \| (.*) \| (.*) \|$", card, re.M)
     assert looked is not None
     assert f"{looked[1]} and {looked[2]}" in readme
