@@ -1,6 +1,7 @@
 """What models/ holds is what the documents say of it."""
 
 import csv
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,23 @@ def test_the_readme_says_where_the_maps_look_as_the_card_does(default: Manifest)
     rows = re.findall(r"^\| (?:fused|centre|conv\d+) \| .* %.*\|$", card, re.M)
     assert len(rows) == len(default.levels) + 2
     assert set(rows) <= set(readme)
+
+
+def test_the_readme_gives_the_errors_of_the_report(default: Manifest) -> None:
+    readme = (ROOT / "README.md").read_text()
+    report = ROOT / "benchmarks" / "evidence" / default.name / "results.json"
+    found = json.loads(report.read_text())
+    checkpoints = ROOT / "training" / "checkpoints"
+    for role, about in found["subjects"].items():
+        name = default.name if role == "attention" else f"{default.name}-{role}"
+        assert about["sha256"] == manifest.sha256(checkpoints / name / "model.safetensors")
+    table = found["suites"]["classification"]["tables"][0]
+    column = table["columns"].index("error, %")
+    assert len(table["rows"]) == 3
+    for row in table["rows"]:
+        reached, most, least = (100 - row[column][key] for key in ("value", "low", "high"))
+        cells = f"| {row[2]:.2f} M | {row[3]:.3f} | {reached:.2f} % | {least:.2f} to {most:.2f} |"
+        assert cells in readme, row[0]
 
 
 @pytest.mark.parametrize("name", ["cifar10-wide", "cifar100-wide"])
