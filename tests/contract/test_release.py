@@ -85,6 +85,10 @@ def test_the_readme_gives_the_errors_of_the_report(default: Manifest) -> None:
         reached, most, least = (100 - row[column][key] for key in ("value", "low", "high"))
         cells = f"| {row[2]:.2f} M | {row[3]:.3f} | {reached:.2f} % | {least:.2f} to {most:.2f} |"
         assert cells in readme, row[0]
+    said = " ".join(found["suites"]["classification"]["sentences"])
+    less = re.search(r"less often than control: -(\S+) points \(-(\S+) to -(\S+)\)", said)
+    assert less is not None
+    assert f"errs less often by {less[1]} points ({less[3]} to {less[2]})" in " ".join(readme.split())
 
 
 @pytest.mark.parametrize("name", ["cifar10-wide", "cifar100-wide"])
