@@ -88,7 +88,8 @@ def test_the_readme_gives_the_errors_of_the_report(default: Manifest) -> None:
     said = " ".join(found["suites"]["classification"]["sentences"])
     less = re.search(r"less often than control: -(\S+) points \(-(\S+) to -(\S+)\)", said)
     assert less is not None
-    assert f"errs less often by {less[1]} points ({less[3]} to {less[2]})" in " ".join(readme.split())
+    difference = f"errs less often by {less[1]} points ({less[3]} to {less[2]})"
+    assert difference in " ".join(readme.split())
 
 
 @pytest.mark.parametrize("name", ["cifar10-wide", "cifar100-wide"])
