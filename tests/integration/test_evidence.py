@@ -213,6 +213,10 @@ def test_the_commands_of_a_report_are_ones_that_the_programs_take(
     given = dict.fromkeys(("DATA", "MASKS", "DISTRACTORS", "OTHER"), SHAPES)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **given, "TRAIN": "--epochs 3"}
     script = ROOT / "benchmarks" / "evidence" / "run"
+    wrong = {**environment, "MASKS": "/nowhere"}
+    done = subprocess.run([script, name], env=wrong, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "/nowhere is no folder" in done.stderr
     done = subprocess.run([script, name], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     calls = [line.rstrip("\t").split("\t") for line in done.stdout.splitlines()]
