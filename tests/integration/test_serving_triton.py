@@ -98,7 +98,7 @@ def test_a_deadline_is_passed_on(gateway: Server, triton: Triton) -> None:
     time.sleep(2 * QUEUE_S)
     assert counted() == before
     assert ask(gateway).status_code == 200
-    assert counted() == before + 1
+    until(lambda: counted() == before + 1)  # Triton may count after it has answered
 
 
 def test_a_full_queue_is_overload(gateway: Server) -> None:
