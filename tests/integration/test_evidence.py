@@ -98,9 +98,10 @@ def rows(report: Path, name: str, title: str) -> dict[str, list[Any]]:
 
 
 def test_every_network_has_its_place(report: Path) -> None:
-    every = {"attention", *OTHERS, "attention#2"}
+    every = {"attention", *OTHERS, "attention#2"} - {"permuted"}
     assert set(rows(report, "classification", "Error and calibration")) == every
     assert set(rows(report, "robustness", "Error under PGD")) == every
+    assert set(rows(report, "transfer", "Linear SVM")) == every
     swapped = set(rows(report, "global-feature", "Without g"))
     assert {"dp", "untrained pc", "untrained dp"} <= swapped
     assert "CAM (gap)" in rows(report, "localisation", "Photos")

@@ -52,6 +52,16 @@ class Context:
         """`control`, `control#2`, ... in the order given."""
         return [subject for subject in self.subjects.values() if subject.role == role]
 
+    @property
+    def rightly_taught(self) -> dict[str, Subject]:
+        """All but networks that learned permuted labels: there is no sense in asking whether those
+        are right."""
+        return {
+            name: subject
+            for name, subject in self.subjects.items()
+            if not subject.record.config.data.permute_labels
+        }
+
     @cached_property
     def test(self) -> Split:
         """The test split, as the main network's recipe reads it.

@@ -52,17 +52,17 @@ class Answered:
 
 
 def run(context: Context) -> Findings:
-    """All networks given, on the same pictures.
+    """All networks given but those of permuted labels, on the same pictures.
 
     Raises:
         ConfigError: networks of one name, such as control and control#2, differ in more than seeds.
     """
     check_seeds(context)
     targets = context.targets(context.chosen()).cpu().numpy()
-    answers = {name: answered(context, subject) for name, subject in context.subjects.items()}
+    answers = {name: answered(context, subject) for name, subject in context.rightly_taught.items()}
     wrong = {name: (found.predicted != targets) * 1.0 for name, found in answers.items()}
     tables = [_errors(context, answers, targets), _classes(context, answers, targets)]
-    if len({subject.role for subject in context.subjects.values()}) < len(context.subjects):
+    if len({context.subjects[name].role for name in answers}) < len(answers):
         tables[1:1] = _seeds(context, wrong)
     return Findings(_sentences(context, wrong), tuple(tables), (_reliability(answers, wrong),))
 
@@ -164,7 +164,7 @@ def _rates(context: Context, wrong: Wrong, role: str) -> NDArray[np.float64]:
 def _seeds(context: Context, wrong: Wrong) -> list[Table]:
     """Each role's errors, and those of the main network's role less those of its peers'."""
     rows: list[Row] = []
-    for role in dict.fromkeys(subject.role for subject in context.subjects.values()):
+    for role in dict.fromkeys(context.subjects[name].role for name in wrong):
         errors = 100 * _rates(context, wrong, role)
         spread = float(errors.std(ddof=1)) if len(errors) > 1 else None
         ends = float(errors.min()), float(errors.max())

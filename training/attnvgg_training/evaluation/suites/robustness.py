@@ -45,7 +45,7 @@ Wrong = dict[int, NDArray[np.float64]]
 
 def run(context: Context) -> Findings:
     """The same pictures for all; FGSM on all chosen, PGD on 1,000 of them at most."""
-    subjects = context.subjects
+    subjects = context.rightly_taught
     still = {name: _still(context, subject) for name, subject in subjects.items()}
     found = {
         attack: {name: _wrong(context, subject, attack) for name, subject in subjects.items()}

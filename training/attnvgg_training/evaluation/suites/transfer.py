@@ -64,7 +64,7 @@ class Score:
 
 
 def run(context: Context) -> Findings:
-    """All networks given, on the data set of --pictures transfer=.
+    """All networks given but those of permuted labels, on the data set of --pictures transfer=.
 
     Raises:
         ConfigError: there is none.
@@ -80,7 +80,7 @@ def run(context: Context) -> Findings:
     splits = list(drawn.split(targets, targets))
     found = {
         name: _scores(context, subject, kept, targets, splits)
-        for name, subject in context.subjects.items()
+        for name, subject in context.rightly_taught.items()
     }
     return Findings(_sentences(context, found), (_table(context, found, len(kept)),))
 
