@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import t
+from sklearn.metrics.pairwise import linear_kernel
 from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -136,7 +137,9 @@ def _scores(
 
 def scored(values: Numbers, targets: Indices, train: Indices, test: Indices) -> Score:
     """On `test`, of an SVM that has seen `train` alone, C included."""
-    machine = make_pipeline(StandardScaler(), SVC(kernel="linear"))
+    # "linear" is the same, product by product; this is one product of matrices, and several times
+    # as fast.
+    machine = make_pipeline(StandardScaler(), SVC(kernel=linear_kernel))
     search = GridSearchCV(machine, {"svc__C": list(COSTS)}, cv=FOLDS)
     exact = values.astype(np.float64)  # in float32 the deviation of a nearly dead feature may be 0
     search.fit(exact[train], targets[train])
