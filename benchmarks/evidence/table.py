@@ -15,6 +15,7 @@ from typing import Any
 Rows = dict[str, list[Any]]
 LEARNED, CENTRE = "attention ", "centre"
 RATIO, INSIDE = "inside over area, median", "maximum inside, %"
+SAME = "rank, another picture's map"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -68,6 +69,7 @@ def maps(results: dict[str, Any]) -> str:
     """Where each learned map looks, the best method applied afterwards, and the centre."""
     looked, head = _rows(results, "localisation", "Photos with object masks")
     decides, order = _rows(results, "faithfulness", "Faithfulness")
+    alike, measures = _rows(results, "sanity", "After cascading randomisation")
     cost, units = _rows(results, "cost", "Time of a map")
     ratio, inside = head.index(RATIO), head.index(INSIDE)
     chosen = [name for name in looked if name.startswith(LEARNED)]
@@ -79,11 +81,12 @@ def maps(results: dict[str, Any]) -> str:
             _figure(looked[name][ratio], 2),
             _figure(looked[name][inside], 0),
             *(_figure(decides[name][1 + i], 3) if name in decides else "" for i in range(2)),
+            _figure(alike[name][measures.index(SAME)], 2) if name in alike else "",
             f"{cost[name][units.index('forward passes')]:.1f}" if name in cost else "0",
         ]
         for name in (*chosen, *dict.fromkeys(best), CENTRE)
     ]
-    columns = ("map", RATIO, INSIDE, *order[1:3], "forward passes, with the label")
+    columns = ("map", RATIO, INSIDE, *order[1:3], SAME, "forward passes, with the label")
     return _markdown(columns, lines)
 
 
@@ -95,9 +98,11 @@ def _rows(results: dict[str, Any], suite: str, title: str) -> tuple[Rows, list[s
     raise KeyError(f"table {title!r} of the suite {suite}")
 
 
-def _figure(found: dict[str, float] | float, digits: int) -> str:
+def _figure(found: dict[str, float | None] | float, digits: int) -> str:
     if not isinstance(found, dict):
         return f"{found:.{digits}f}"
+    if found["value"] is None:  # nothing could be measured
+        return ""
     value, low, high = (f"{found[key]:.{digits}f}" for key in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 
