@@ -137,7 +137,7 @@ def test_cells_and_tables_in_words() -> None:
     assert cell({"value": 5.123, "low": 4.0, "high": 6.0}, 1) == "5.1 (4.0 to 6.0)"
     assert cell({"value": 5.123, "low": None, "high": None}, 1) == "5.1"
     assert cell({"value": None, "low": None, "high": None}, 1) == "-"
-    assert (cell(4.4e-16, 3), cell(0.0, 3), cell(0.0004, 3)) == ("4e-16", "0.000", "4e-04")
+    assert (cell(4.4e-16, 3), cell(0.0, 3), cell(0.0004, 3)) == ("4e-16", "0.000", "0.0004")
     table = plain(Table("t", ("a", "b"), (("x", 0.5),), digits=1))
     assert markdown(table) == "| a | b |\n| --- | --- |\n| x | 0.5 |\n"
 

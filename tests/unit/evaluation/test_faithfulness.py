@@ -56,6 +56,7 @@ def test_the_best_learned_map_is_judged_by_the_direction_of_the_measure(key: str
         "mine": low,
         "poor": low + 0.1,
         "random": low + 0.5,
+        "uniform": low - 0.1,
         "centre": low,
         "theirs": low - 0.05,
     }
@@ -64,8 +65,9 @@ def test_the_best_learned_map_is_judged_by_the_direction_of_the_measure(key: str
     said = faithfulness.verdicts(key, found, ["poor", "mine"], ["theirs"])
     title = faithfulness.ORDER[key][0]
     assert said[0].startswith(f"{title}: mine, the best learned map, is better than random:")
-    assert "is no better or worse than centre: " in said[1]
-    assert "is worse than theirs: " in said[2]
+    assert "is worse than uniform: " in said[1]
+    assert "is no better or worse than centre: " in said[2]
+    assert "is worse than theirs: " in said[3]
     amount = "-0.500 (-0.500 to -0.500)"
     assert (amount if faithfulness.ORDER[key][1] < 0 else amount.replace("-", "+")) in said[0]
     assert faithfulness.verdicts(key, found, [], ["theirs"]) == []

@@ -88,6 +88,9 @@ def test_who_passes_is_judged_beside_maps_of_other_pictures() -> None:
     half: sanity.Stages = {"m": {measure: [[1.0], [None]] for measure in sanity.MEASURES}}
     assert sanity._ends(half, floor([0.1]), 1).rows[0][-1] == 100
     assert sanity._verdicts(half, floor([0.1])) == []
+    (*_, said) = sanity._verdicts(stages([0.5, 0.5, 0.5, 0.5]), floor([0.8, 0.9, 0.8, 0.9]))
+    assert said.startswith("Much of these is the same")
+    assert said.endswith("map is m 0.85.")
 
 
 def test_a_network_that_knows_nothing_by_heart_is_no_witness(subject: Subject) -> None:

@@ -51,7 +51,7 @@ def _diagrams(results: dict[str, Any]) -> dict[str, str]:
 
 def cell(value: Any, digits: int) -> str:
     """A value of a table in words; an interval as `5.1 (4.8 to 5.5)`, what would be 0 only because
-    of too few digits as `4e-16`."""
+    of too few digits as `4e-16` or `0.004`."""
     if value is None:
         return "-"
     if isinstance(value, dict):
@@ -63,7 +63,7 @@ def cell(value: Any, digits: int) -> str:
         return f"{cell(value['value'], digits)} ({bounds})"
     if isinstance(value, float):
         tiny = value != 0 and abs(value) < 0.5 * 10**-digits
-        return f"{value:.0e}" if tiny else f"{value:.{digits}f}"
+        return f"{value:.1g}" if tiny else f"{value:.{digits}f}"
     return str(value)
 
 

@@ -258,7 +258,7 @@ def verdicts(
     title, sign = ORDER[key]
     best, rival = (max(names, key=lambda n: sign * found[n].mean()) for names in (learned, later))
     said = []
-    for other in ("random", "centre", rival):
+    for other in ("random", "uniform", "centre", rival):
         more = paired(sign * found[best], sign * found[other])
         verdict = told(more, "worse than", "better than", "no better or worse than")
         amount = f"{sign * more.value:+.3f} ({_bounds(more, sign)})"

@@ -36,6 +36,7 @@ from attnvgg_training.evaluation.subject import Subject
 PICTURES = 100
 MEASURES = {"rank": "rank correlation", "ssim": "SSIM"}
 BLIND = 0.9  # a rank correlation above which a map is called the same
+ALIKE = 0.7  # a mean one with another picture's map, above which a method shows much the same
 BY_HEART = 0.95  # part of the training pictures
 Values = list[float | None]
 Trained = Callable[[], dict[str, Tensor]]  # method -> the main network's maps, computed once
@@ -204,7 +205,8 @@ def _head_alone(context: Context, found: Stages) -> list[str]:
 
 
 def _verdicts(found: Stages, floor: dict[str, dict[str, Values]]) -> list[str]:
-    """Who still resembles the trained network's maps when nothing of what was learned is left."""
+    """Who still resembles the trained network's maps when nothing of what was learned is left, and
+    whose maps are much the same whatever the picture."""
     kept: list[str] = []
     passed: list[str] = []
     for name, each in found.items():
@@ -223,6 +225,13 @@ def _verdicts(found: Stages, floor: dict[str, dict[str, Values]]) -> list[str]:
     if kept:
         said.append(
             f"These still are, and so show something that was not learned: {', '.join(kept)}."
+        )
+    means = {name: _mean(floor[name]["rank"]) for name in found}
+    alike = [f"{n} {mean.value:.2f}" for n, mean in means.items() if mean and mean.value > ALIKE]
+    if alike:
+        said.append(
+            "Much of these is the same whatever the picture; the rank correlation with another "
+            f"picture's map is {', '.join(alike)}."
         )
     return said
 
