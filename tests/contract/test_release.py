@@ -109,6 +109,38 @@ def test_the_readme_and_the_card_say_what_the_report_says(default: Manifest) -> 
         assert f"puts {mosaic} on the labelled one, occlusion {behind} points more" in said
 
 
+def test_the_readme_and_the_card_give_what_seeds_say(default: Manifest) -> None:
+    report = ROOT / "benchmarks" / "evidence" / f"{default.name}-seeds"
+    suites = json.loads((report / "results.json").read_text())["suites"]
+    tables = {table["title"]: table for suite in suites.values() for table in suite["tables"]}
+    over = {row[0]: row for row in tables["Over seeds"]["rows"]}
+    assert all(row[1] == 3 for row in over.values())
+    error = {role: f"{row[2]:.1f} %" for role, row in over.items()}
+    seen = {row[0]: row for row in tables["Linear SVM on frozen features"]["rows"]}  # the last kind
+    served = {role: f"{row[4]:.1f} %" for role, row in seen.items()}
+    apart = tables["Networks trained apart"]
+    seed, permuted = (
+        apart["columns"].index(f"rank correlation with {n}") for n in ("attention#2", "permuted")
+    )
+    alike = {row[0]: row for row in apart["rows"]}
+    fused = alike["attention fused"]
+    best = max(row[seed]["value"] for name, row in alike.items() if name.startswith("grad-cam"))
+    for page in (ROOT / "README.md", RELEASED / "MODEL_CARD.md"):
+        said = " ".join(page.read_text().split())
+        assert (
+            f"attention errs on {error['attention']}, with every map held even on {error['even']}, "
+            f"the control on {error['control']}:"
+        ) in said
+        assert (
+            f"{served['attention']} with attention, {served['even']} with every map held even, "
+            f"{served['control']} "
+        ) in said
+        assert (
+            f"correlation of {fused[seed]['value']:.2f}, with a network that learned permuted "
+            f"labels {fused[permuted]['value']:.2f}; the best Grad-CAM's have {best:.2f}."
+        ) in said
+
+
 @pytest.mark.parametrize("name", ["cifar10-wide", "cifar100-wide"])
 def test_the_checkpoint_and_the_metrics_log_are_what_the_bundle_was_made_of(name: str) -> None:
     bundle = MODELS / name / "1"
